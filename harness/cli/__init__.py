@@ -1,0 +1,85 @@
+"""The command line: `harness VERB`. A file per verb, each imported when it is called, so that help
+and argument errors are instant."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from harness import __version__
+from harness.errors import HarnessError
+
+_VERBS = {
+    "eval": "Evaluate a model on a task.",
+    "score": "Score saved predictions of any system.",
+    "ls": "List tasks, data sets, models, and who can do what.",
+    "train": "Train a bundled model on a data set.",
+}
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module when the verb is used; help needs none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        module = importlib.import_module(f"harness.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _VERBS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(_VERBS)}"
+            ctx.fail(f"no such verb {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def group(debug: bool) -> None:
+    """Evaluate vision-language models with numbers that can be stood behind.
+
+    \b
+    harness ls                                 what there is
+    harness eval --task vqa --model vlbert     a result with interval and controls
+    """
+
+
+def main() -> None:
+    """The console script: errors become one line and the exit code that they carry."""
+    # Idle OpenMP threads that spin slow a busy machine down tenfold; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    debug = "--debug" in sys.argv
+    try:
+        group(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped; what was predicted is kept and the same command goes on from there", 130)
+    except HarnessError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"harness: {' '.join(message.split())}", err=True)
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""`harness score`: predictions that any system has already made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("score")
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.option("--task", required=True, metavar="TASK[/DATASET]", help="What was predicted.")
+@click.option("--name", default="", help="What to call the system; the file's name unless given.")
+@click.option("--split", default="", help="Part of the data set; its test part unless given.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of a data set's files.")
+@click.option("--questions", type=click.Path(path_type=Path), help="Official questions file.")
+@click.option("--annotations", type=click.Path(path_type=Path), help="Official annotations file.")
+@click.option("--allow-missing", is_flag=True, help="Count missing predictions as wrong.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the run folders.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print run.json instead of a table.")
+def command(
+    predictions: Path,
+    name: str,
+    questions: Path | None,
+    annotations: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score saved PREDICTIONS: a .jsonl of {"id", "prediction"} lines, or the field's own results
+    file, such as the official VQA results json."""
+    from harness.errors import INCOMPLETE
+    from harness.rescore import ScoreRequest, score_predictions
+
+    from .show import show
+
+    given = {"questions": questions, "annotations": annotations}
+    files = {role: path for role, path in given.items() if path is not None}
+    finished = score_predictions(
+        ScoreRequest(predictions, name=name or predictions.stem, files=files, **options)
+    )
+    show(finished, as_json)
+    if finished.result["coverage"]["missing"]:
+        raise SystemExit(INCOMPLETE)

@@ -1,0 +1,155 @@
+"""A result as a person reads it: one table with the score, its interval, floors, controls,
+breakdown, coverage, signature and where the run is. Reads run.json's content only."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.evaluate import Finished
+
+_WIDTH = 96  # columns where there is no terminal to ask
+
+
+def show(finished: Finished, as_json: bool) -> None:
+    """Prints a finished run; with `as_json`, run.json and the run folder's path."""
+    if as_json:
+        click.echo(json.dumps({**finished.result, "run": str(finished.path)}, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    _print(console, finished.result)
+    console.print(f"  run        {finished.path}", soft_wrap=True, markup=False)
+
+
+def plain_table(result: dict[str, Any]) -> str:
+    """The table as text without colours."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=_WIDTH, highlight=False)
+    _print(console, result)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def _print(console: Console, result: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    data, model = result["data"], result["model"]
+    size = f", {model['parameters']:,} parameters" if model.get("parameters") else ""
+    console.print(
+        f"\n  [bold]{escape(model['name'])}[/bold] on [bold]{result['task']}/{data['dataset']}"
+        f"[/bold] {data['split']}, {data['n']:,} samples{size}\n"
+    )
+    console.print(_table(result))
+    for line in _closing_lines(result):
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def _table(result: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2), pad_edge=True, header_style="dim")
+    table.add_column("")
+    for heading in ("score", "95% interval", "samples"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    primary = result["primary"]
+    for name, value in result["metrics"].items():
+        style = "bold" if name == primary else None
+        table.add_row(name, *_cells(value), "", style=style)
+    for heading, rows in _sections(result, primary):
+        table.add_row()
+        table.add_row(f"[dim]{heading}[/dim]")
+        for name, value, note in rows:
+            table.add_row(f"  {name}", *_cells(value), note)
+    return table
+
+
+def _sections(
+    result: dict[str, Any], primary: str
+) -> Iterator[tuple[str, list[tuple[str, dict[str, Any], str]]]]:
+    """(heading, [(name, value, note)])."""
+    floors = {**result.get("floors", {}), **result.get("ceilings", {})}
+    if floors:
+        ceilings = result.get("ceilings", {})
+        yield (
+            "floors and ceiling",
+            [
+                (
+                    name,
+                    entry.get(primary, {}),
+                    entry.get("reason", "ceiling" if name in ceilings else ""),
+                )
+                for name, entry in floors.items()
+            ],
+        )
+    if result.get("controls"):
+        yield (
+            "controls: without the right picture",
+            [
+                (name, entry.get(primary, {}), entry.get("reason") or _gain(entry[primary]))
+                for name, entry in result["controls"].items()
+            ],
+        )
+    ceiling: dict[str, Any] = next(iter(result.get("ceilings", {}).values()), {})
+    for tag, parts in result["breakdowns"].items():
+        best = ceiling.get("breakdowns", {}).get(tag, {})
+        yield (
+            f"{primary} by {tag.replace('_', ' ')}",
+            [
+                (name, value, f"ceiling {_percent(best[name]['value'])}" if name in best else "")
+                for name, value in parts.items()
+            ],
+        )
+
+
+def _gain(entry: dict[str, Any]) -> str:
+    gain = entry["gain"]
+    if gain["ci95"] is None:
+        return f"model {100 * gain['value']:+.1f}"
+    low, high = (100 * bound for bound in gain["ci95"])
+    warning = "" if low > 0 else "  the model does not beat this control"
+    return f"model {100 * gain['value']:+.1f} [{low:+.1f}, {high:+.1f}]{warning}"
+
+
+def _cells(value: dict[str, Any]) -> tuple[str, str, str]:
+    if "value" not in value:
+        return "n/a", "", ""
+    ci95 = value["ci95"]
+    interval = "n/a" if ci95 is None else f"{_percent(ci95[0])} - {_percent(ci95[1])}"
+    return _percent(value["value"]), interval, f"{value['n']:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _closing_lines(result: dict[str, Any]) -> Iterator[str]:
+    coverage = result["coverage"]
+    counts = ", ".join(
+        f"{coverage[name]:,} {name}" for name in ("scored", "missing", "failed", "invalid")
+    )
+    yield f"coverage   {counts}"
+    yield f"signature  {result['metrics'][result['primary']]['signature']}"
+    timing = result.get("timing")
+    if timing:
+        rate = result["data"]["n"] / max(timing["predict_seconds"], 1e-9)
+        resumed = " (went on with an earlier start)" if timing["resumed"] else ""
+        speed = f", {rate:,.0f} samples/s" if not timing["resumed"] else ""
+        yield (
+            f"time       {timing['predict_seconds']:.1f} s to predict{speed}, "
+            f"{timing['total_seconds']:.1f} s in all on {result['device']}, "
+            f"{result['dtype']}{resumed}"
+        )

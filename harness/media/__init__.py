@@ -1,0 +1,1 @@
+"""Pictures as arrays: reading, regions, checksums. Knows no task and no model."""

@@ -1,0 +1,99 @@
+"""The predict loop: samples -> prediction log, in batches, going on where the log ends.
+
+Sees inputs, never targets: a model is handed `sample.input` and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import BadInput, HarnessError
+from .store import Record, append, drop_failed
+from .types import Json, Sample, Task
+
+Progress = Callable[[int, int], None]  # (samples done, samples in all)
+
+
+def predict(
+    task: Task,
+    model: Any,
+    samples: Sequence[Sample],
+    log: Path,
+    *,
+    batch_size: int,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Record]:
+    """Predicts every sample that the log does not hold yet, and returns all records by id.
+
+    Batches are cut at fixed places, so that a run which was killed sees the batches it would have
+    seen anyhow. A bad picture or a model's exception ends the run with what is done kept; with
+    `keep_going` the samples it concerns are recorded as failed and the rest go on.
+    """
+    done = drop_failed(log)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file, (log.parent / "timing.jsonl").open("a") as timing:
+        for start in range(0, len(samples), batch_size):
+            batch = samples[start : start + batch_size]
+            if all(sample.id in done for sample in batch):
+                continue
+            began = time.perf_counter()
+            records = _predict_batch(task, model, batch, keep_going)
+            fresh = [record for record in records if record.id not in done]
+            append(file, fresh)
+            done.update((record.id, record) for record in fresh)
+            seconds = round(time.perf_counter() - began, 6)
+            entry = {"log": log.name, "start": start, "samples": len(batch), "seconds": seconds}
+            timing.write(json.dumps(entry) + "\n")
+            if progress:
+                progress(min(start + batch_size, len(samples)), len(samples))
+    return done
+
+
+def _predict_batch(
+    task: Task, model: Any, batch: Sequence[Sample], keep_going: bool
+) -> list[Record]:
+    try:
+        return _records(task, batch, task.predict(model, [sample.input for sample in batch]))
+    except HarnessError:
+        if not keep_going:
+            raise
+    except Exception as error:
+        if not keep_going:
+            raise BadInput(_model_failed(batch, error)) from error
+    if len(batch) > 1:  # one by one, to find which sample it was
+        return [record for one in batch for record in _predict_batch(task, model, [one], True)]
+    sample = batch[0]
+    try:
+        return _records(task, batch, task.predict(model, [sample.input]))
+    except Exception as error:
+        return [Record(sample.id, sample.group, None, False, _one_line(error))]
+
+
+def _records(task: Task, batch: Sequence[Sample], predictions: Sequence[Json]) -> list[Record]:
+    if len(predictions) != len(batch):
+        raise BadInput(
+            f"the model gave {len(predictions)} predictions for {len(batch)} samples "
+            f"({batch[0].id} ...): mend the model"
+        )
+    reasons = [task.invalid(prediction) for prediction in predictions]
+    return [
+        Record(sample.id, sample.group, prediction, reason is None, reason)
+        for sample, prediction, reason in zip(batch, predictions, reasons, strict=True)
+    ]
+
+
+def _model_failed(batch: Sequence[Sample], error: Exception) -> str:
+    return (
+        f"the model failed on samples {batch[0].id} to {batch[-1].id}: {_one_line(error)}; what "
+        "was predicted is kept (--debug shows where; --keep-going records such samples as failed)"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, HarnessError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,110 @@
+"""Entry points -> specs. Bundled tasks and models come through the same door as anyone's package.
+
+Loads light specs only; what a spec names is imported by `load_attribute` when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from .errors import BadInput
+from .types import DatasetSpec, ModelSpec, TaskSpec
+
+TASKS = "harness.tasks"
+MODELS = "harness.models"
+
+
+def task_specs() -> dict[str, TaskSpec]:
+    """Every installed task by name. BadInput if a package's entry point is broken."""
+    return {spec.name: spec for spec in _specs(TASKS, TaskSpec)}
+
+
+def model_specs() -> dict[str, ModelSpec]:
+    """Every installed model by name. BadInput if a package's entry point is broken."""
+    return {spec.name: spec for spec in _specs(MODELS, ModelSpec)}
+
+
+def find_task(name: str) -> tuple[TaskSpec, DatasetSpec]:
+    """The task and data set of "task" (its default data set) or "task/dataset"."""
+    task_name, _, dataset_name = name.partition("/")
+    tasks = task_specs()
+    if task_name not in tasks:
+        raise BadInput(_unknown("task", task_name, tasks))
+    task = tasks[task_name]
+    datasets = {dataset.name: dataset for dataset in task.datasets}
+    if not dataset_name:
+        return task, task.datasets[0]
+    if dataset_name not in datasets:
+        raise BadInput(_unknown(f"data set of {task_name}", dataset_name, datasets))
+    return task, datasets[dataset_name]
+
+
+def find_model(name: str) -> ModelSpec:
+    """The model of a name or an alias."""
+    models = model_specs()
+    by_alias = {alias: spec for spec in models.values() for alias in spec.aliases}
+    found = models.get(name) or by_alias.get(name)
+    if found is None:
+        raise BadInput(_unknown("model", name, [*models, *by_alias]))
+    return found
+
+
+def can_do(model: ModelSpec, task: TaskSpec) -> bool:
+    return task.capability in model.capabilities
+
+
+def how_to_get(dataset: DatasetSpec) -> str | None:
+    """What a user must do to have a data set, or None if it is here already."""
+    if dataset.where == "package" and importlib.util.find_spec(dataset.package) is None:
+        return f"pip install 'harness[{dataset.extra}]'"
+    return "--data-dir DIR" if dataset.where == "data-dir" else None
+
+
+def load_attribute(path: str) -> Any:
+    """The object that "module:attribute" names."""
+    module_name, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module_name), attribute)
+
+
+def _specs(group: str, kind: type) -> list[Any]:
+    return [_load(entry, kind) for entry in _unique(entry_points(group=group))]
+
+
+def _unique(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """One entry a name, in the order of names: an editable install may be listed twice."""
+    by_name: dict[str, EntryPoint] = {}
+    for entry in entries:
+        other = by_name.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            raise BadInput(
+                f"two packages offer {entry.group} {entry.name!r} ({other.value} and "
+                f"{entry.value}); uninstall one"
+            )
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def _load(entry: EntryPoint, kind: type) -> Any:
+    package = entry.dist.name if entry.dist else "an unknown package"
+    try:
+        spec = entry.load()
+    except Exception as error:  # another package's code: anything can happen
+        raise BadInput(
+            f"{package}: entry point {entry.name} = {entry.value} fails to load ({error!r}); "
+            "mend or uninstall that package"
+        ) from error
+    if not isinstance(spec, kind):
+        raise BadInput(f"{package}: {entry.value} is no {kind.__name__}; mend that package")
+    return spec
+
+
+def _unknown(what: str, name: str, known: Iterable[str] | Mapping[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names)}"
+    return f"unknown {what} {name!r}{hint} (`harness ls` shows all)"

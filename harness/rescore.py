@@ -1,0 +1,168 @@
+"""Scoring predictions that any system has already made, from our jsonl or the field's own result
+files. What `harness score` does; prints nothing and knows no task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import BadInput
+from .evaluate import Finished, report
+from .media.checksums import sha256_of_file
+from .provenance import environment
+from .registry import find_task, load_attribute
+from .score import score, write_rows
+from .store import SCHEMA, Record, Run, append, locked, open_run
+from .types import Dataset, DatasetSpec, Json, Sample, Task, TaskSpec
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What `harness score` is asked: predictions of any system, already made.
+
+    `files` are official files by their role ("questions", "annotations"), in place of a data set's
+    own.
+    """
+
+    predictions: Path
+    task: str
+    name: str
+    split: str = ""
+    data_dir: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    allow_missing: bool = False
+    seed: int = 0
+    output: Path = Path("runs")
+
+
+def score_predictions(request: ScoreRequest) -> Finished:
+    """Scores a file of predictions into a run folder.
+
+    BadInput for ids that the data set lacks, and for missing ones unless `allow_missing`.
+    """
+    task_spec, data_spec = find_task(request.task)
+    if request.files:
+        data_spec = _data_set_of_files(request, task_spec, data_spec)
+    task: Task = load_attribute(task_spec.load)
+    dataset = _dataset_to_score(request, data_spec)
+    predictions = read_predictions(task, request.predictions)
+    _check_ids(request, dataset, predictions)
+    groups = {sample.id: sample.group for sample in dataset.samples}
+    records = {}
+    for id, prediction in predictions.items():
+        reason = task.invalid(prediction)
+        records[id] = Record(id, groups[id], prediction, reason is None, reason)
+    decides = {
+        "predictions_sha256": sha256_of_file(request.predictions),
+        "task": task_spec.name,
+        "dataset": dataset.name,
+        "data_sha256": dataset.sha256,
+        "split": dataset.split,
+        "seed": request.seed,
+    }
+    run = open_run(request.output, task_spec.name, dataset.name, request.name, decides)
+    with locked(run):
+        scored = score(task, dataset, dataset.samples, records, task_spec.breakdowns, request.seed)
+        _write_log(run, dataset.samples, records)
+        write_rows(run.path / "rows.parquet", scored, records)
+        result: Json = {
+            "schema": SCHEMA,
+            "status": "complete",
+            "task": task_spec.name,
+            "data": {
+                "dataset": dataset.name,
+                "split": dataset.split,
+                "sha256": dataset.sha256,
+                "n": len(dataset.samples),
+            },
+            "model": {"name": request.name, "weights_sha256": None, "parameters": None},
+            "predictions": str(request.predictions),
+            "decides": decides,
+            "seed": request.seed,
+            "dtype": "unstated",
+            "controls": {},
+            **report(task_spec, dataset, scored, "unstated"),
+            **environment(),
+        }
+        run.write("run.json", result)
+    return Finished(run.path, result, False)
+
+
+def _write_log(run: Run, samples: Sequence[Sample], records: Mapping[str, Record]) -> None:
+    run.log.unlink(missing_ok=True)
+    with run.log.open("ab") as log:
+        append(log, [records[sample.id] for sample in samples if sample.id in records])
+
+
+def _data_set_of_files(request: ScoreRequest, task: TaskSpec, dataset: DatasetSpec) -> DatasetSpec:
+    """The data set whose official files are given: the named one, or the task's first that has a
+    file format of its own."""
+    named = "/" in request.task
+    able = [one for one in task.datasets if one.files and (one is dataset or not named)]
+    if not able:
+        raise BadInput(f"{request.task} is not read from separate files; leave those options out")
+    absent = [role for role in able[0].files if role not in request.files]
+    if absent:
+        raise BadInput(f"{task.name}/{able[0].name} also needs --{absent[0]}; give both files")
+    return able[0]
+
+
+def _dataset_to_score(request: ScoreRequest, data_spec: DatasetSpec) -> Dataset:
+    split = request.split or data_spec.test_split
+    if not request.files:
+        opened: Dataset = load_attribute(data_spec.load)(request.data_dir, split)
+        return opened
+    dataset: Dataset = load_attribute(data_spec.load_files)(request.files, split)
+    return dataset
+
+
+def _check_ids(request: ScoreRequest, dataset: Dataset, predictions: Mapping[str, Json]) -> None:
+    known = {sample.id for sample in dataset.samples}
+    strange = [id for id in predictions if id not in known]
+    if strange:
+        raise BadInput(
+            f"{request.predictions}: {len(strange)} ids are not in {dataset.name} "
+            f"{dataset.split}, the first is {strange[0]!r}; check the data set and --split"
+        )
+    missing = [id for id in known if id not in predictions]
+    if missing and not request.allow_missing:
+        raise BadInput(
+            f"{request.predictions}: {len(missing)} of {len(known)} ids have no prediction, the "
+            f"first is {min(missing)!r}; add them, or count them as wrong with --allow-missing"
+        )
+
+
+def read_predictions(task: Task, path: Path) -> dict[str, Json]:
+    """Sample id -> prediction. A file whose name ends in .jsonl holds our lines, {"id": ...,
+    "prediction": {...}}; any other is the task's to read."""
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file of predictions; correct the path")
+    if path.suffix != ".jsonl":
+        return task.read_results(path)
+    predictions: dict[str, Json] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            id, prediction = entry["id"], entry["prediction"]
+        except (ValueError, KeyError, TypeError):
+            raise BadInput(
+                f'{path}: line {number}: must be {{"id": ..., "prediction": {{...}}}}; mend it'
+            ) from None
+        if not isinstance(id, str) or not isinstance(prediction, dict | None):
+            raise BadInput(f"{path}: line {number}: id must be text, prediction an object")
+        if id in predictions:
+            raise BadInput(f"{path}: line {number}: id {id!r} comes a second time; keep one")
+        predictions[id] = prediction or {}
+    return predictions
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 at byte {error.start}; write it again") from None

@@ -26,7 +26,7 @@ lint: $(VENV)/installed  ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: $(VENV)/installed  ## mypy --strict
-	@$(BIN)/mypy && $(BIN)/mypy tests
+	@$(BIN)/mypy -p harness && $(BIN)/mypy tests
 
 format: $(VENV)/installed  ## put the code into shape
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

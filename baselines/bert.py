@@ -101,11 +101,14 @@ class BertEncoder(nn.Module):
             BertLayer(hidden, heads, intermediate, dropout) for _ in range(layers)
         )
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """states (batch, tokens, hidden), mask (batch, tokens) True where real -> states."""
+    def forward(self, states: Tensor, mask: Tensor) -> list[Tensor]:
+        """states (batch, tokens, hidden), mask (batch, tokens) True where real -> the states of
+        every layer, last one last."""
+        every = []
         for layer in self.layer:
             states = layer(states, mask)
-        return states
+            every.append(states)
+        return every
 
 
 class BertPredictionTransform(nn.Module):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,15 @@ from harness.types import Picture
 _CACHED_PICTURES = 512
 
 
+RegionKind: TypeAlias = Literal["segments", "grid", "none"]
+
+
 @dataclass(frozen=True)
 class RegionConfig:
     """How a picture is cut up: "segments" (connected areas of one hue, at most `most`), "grid"
     (`rows` x `columns`), or "none" (a model that sees no picture). Crops are `side` pixels."""
 
-    kind: Literal["segments", "grid", "none"] = "segments"
+    kind: RegionKind = "segments"
     most: int = 10
     rows: int = 4
     columns: int = 4
@@ -34,7 +37,7 @@ class RegionConfig:
 
 @dataclass(frozen=True)
 class PictureRegions:
-    """One picture's regions, row 0 the whole picture: crops (n, side, side, 3) uint8, boxes (n, 4)
+    """One picture's regions, row 0 the whole picture: crops (n, side, side, 4) uint8, boxes (n, 4)
     in pixels, size (2,) as width, height."""
 
     crops: npt.NDArray[np.uint8]
@@ -44,7 +47,7 @@ class PictureRegions:
 
 @dataclass(frozen=True)
 class RegionBatch:
-    """Regions of several pictures, padded: crops (pictures, regions, side, side, 3) uint8, boxes
+    """Regions of several pictures, padded: crops (pictures, regions, side, side, 4) uint8, boxes
     (pictures, regions, 4), mask (pictures, regions) True where real, size (pictures, 2)."""
 
     crops: Tensor
@@ -61,7 +64,7 @@ class RegionBatch:
 def find_regions(picture: Picture, config: RegionConfig) -> PictureRegions:
     """Cuts a picture up. A model without pictures gets one black region and never decodes."""
     if config.kind == "none":
-        black = np.zeros((1, config.side, config.side, 3), dtype=np.uint8)
+        black = np.zeros((1, config.side, config.side, 4), dtype=np.uint8)
         return PictureRegions(black, np.array([[0, 0, 1, 1]]), np.array([1, 1]))
     pixels = picture.read()
     if config.kind == "segments":
@@ -94,7 +97,7 @@ class RegionCache:
 def pad_regions(pictures: Sequence[PictureRegions]) -> RegionBatch:
     most = max(len(picture.boxes) for picture in pictures)
     side = pictures[0].crops.shape[1]
-    all_crops = np.zeros((len(pictures), most, side, side, 3), dtype=np.uint8)
+    all_crops = np.zeros((len(pictures), most, side, side, 4), dtype=np.uint8)
     boxes = np.zeros((len(pictures), most, 4), dtype=np.float32)
     mask = np.zeros((len(pictures), most), dtype=np.bool_)
     for row, picture in enumerate(pictures):
@@ -118,7 +121,7 @@ class RegionCNN(nn.Module):
         super().__init__()
         first, second, third = channels
         self.convolutions = nn.Sequential(
-            *(nn.Conv2d(3, first, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(4, first, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(first, second, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(second, third, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         )
@@ -126,7 +129,7 @@ class RegionCNN(nn.Module):
 
     def forward(self, batch: RegionBatch) -> Tensor:
         """-> appearance (pictures, regions, appearance_size), 0 in padding."""
-        real = batch.crops[batch.mask]  # (real regions, side, side, 3)
+        real = batch.crops[batch.mask]  # (real regions, side, side, 4)
         scaled = real.permute(0, 3, 1, 2).to(self.dense.weight.dtype) / 127.5 - 1.0
         features = self.dense(self.convolutions(scaled).flatten(1))
         out: Tensor = features.new_zeros(*batch.mask.shape, features.shape[-1])

@@ -34,7 +34,8 @@ class VLBertConfig:
     geometry_size: int = 2048  # 4 coordinates x 2 (sine, cosine) x wave lengths
     dropout: float = 0.1
     initializer_range: float = 0.02
-    visual_scale_init: float = 0.0  # weight of both visual LayerNorms at the start
+    visual_scale_text_init: float = 0.0  # weights of the visual LayerNorms at the start
+    visual_scale_object_init: float = 0.0
     answers: int = 3129
 
 
@@ -73,9 +74,11 @@ class RegionProjection(nn.Module):
 
     def forward(self, boxes: Tensor, appearance: Tensor, image_size: Tensor) -> Tensor:
         """boxes (batch, regions, 4), appearance (batch, regions, appearance_size), image_size
-        (batch, 2) -> (batch, regions, hidden)."""
+        (batch, 2) -> (batch, regions, hidden). Boxes and sizes stay in fp32 whatever the model's
+        precision: half a pixel would be lost in bf16."""
         geometry = geometry_embedding(boxes, image_size, self.geometry_size)
-        out: Tensor = self.obj_downsample(torch.cat([geometry, appearance], dim=-1))
+        both = torch.cat([geometry.to(appearance.dtype), appearance], dim=-1)
+        out: Tensor = self.obj_downsample(both)
         return out
 
 
@@ -115,11 +118,11 @@ class VisualLinguisticBert(nn.Module):
         region_words: Tensor,
         region_visuals: Tensor,
         region_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[list[Tensor], Tensor]:
         """tokens, segments, token_mask (batch, words); token_visuals (batch, words, hidden);
         region_words, region_visuals (batch, regions, hidden); region_mask (batch, regions).
 
-        Returns the last layer's states (batch, n, hidden), real positions first, and their mask
+        Returns every layer's states (batch, n, hidden), real positions first, and their mask
         (batch, n): words, then regions, then [END].
         """
         batch, words = tokens.shape
@@ -164,8 +167,8 @@ class VLBertForVQA(nn.Module):
             nn.Linear(config.hidden_size, config.answers),
         )
         initialise(self, config.initializer_range)
-        for norm in (self.vlbert.visual_ln_text, self.vlbert.visual_ln_object):
-            nn.init.constant_(norm.weight, config.visual_scale_init)
+        nn.init.constant_(self.vlbert.visual_ln_text.weight, config.visual_scale_text_init)
+        nn.init.constant_(self.vlbert.visual_ln_object.weight, config.visual_scale_object_init)
 
     def region_embeddings(self, boxes: Tensor, appearance: Tensor, image_size: Tensor) -> Tensor:
         """The visual embedding of each region; shapes as in RegionProjection."""
@@ -173,9 +176,19 @@ class VLBertForVQA(nn.Module):
         return out
 
     def forward(self, question: Tensor, region_visuals: Tensor, region_mask: Tensor) -> Tensor:
-        """question (batch, words) without special tokens, 0 = padding; region_visuals (batch,
-        regions, hidden), row 0 the whole picture; region_mask (batch, regions) True where real.
-        Returns logits (batch, answers)."""
+        """Arguments as in `encode`. Returns logits (batch, answers)."""
+        logits: Tensor = self.final_mlp(self.encode(question, region_visuals, region_mask)[0])
+        return logits
+
+    def encode(
+        self, question: Tensor, region_visuals: Tensor, region_mask: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The last layer's state of the answer's [MASK] (batch, hidden), and every layer's of the
+        regions (batch, regions, hidden; arbitrary where padded).
+
+        question (batch, words) without special tokens, 0 = padding; region_visuals (batch, regions,
+        hidden), row 0 the whole picture; region_mask (batch, regions) True where real.
+        """
         tokens, segments, token_mask, answer_at = self._with_answer_slot(question)
         whole_picture = region_visuals[:, :1].expand(-1, tokens.shape[1], -1)
         region_words = self.object_linguistic_embeddings.weight.expand_as(region_visuals)
@@ -188,9 +201,12 @@ class VLBertForVQA(nn.Module):
             region_visuals,
             region_mask,
         )
-        answer = states[torch.arange(len(states), device=states.device), answer_at]
-        logits: Tensor = self.final_mlp(answer)
-        return logits
+        rows = torch.arange(len(question), device=question.device)
+        places = torch.arange(region_mask.shape[1], device=question.device)
+        regions_at = answer_at[:, None] + 2 + places  # after [MASK] [SEP]
+        regions_at = regions_at.clamp(max=states[-1].shape[1] - 1)
+        regions = [layer[rows[:, None], regions_at] for layer in states]
+        return states[-1][rows, answer_at], regions
 
     def _with_answer_slot(self, question: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """[CLS] question [SEP] [MASK] [SEP], segment 1 from the [MASK] on.

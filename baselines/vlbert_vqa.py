@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from .region_encoder import (
     RegionCache,
     RegionCNN,
     RegionConfig,
+    RegionKind,
     pad_regions,
 )
 from .vlbert import VLBertConfig, VLBertForVQA
@@ -63,8 +64,9 @@ class VLBertOverCrops(nn.Module):
         if self.sees_pictures:
             appearance = self.cnn(batch)
         else:
-            appearance = batch.boxes.new_zeros(*batch.mask.shape, self.appearance_size)
-        return self.model.region_embeddings(batch.boxes.to(appearance), appearance, batch.size)
+            weight = self.model.object_linguistic_embeddings.weight
+            appearance = weight.new_zeros(*batch.mask.shape, self.appearance_size)
+        return self.model.region_embeddings(batch.boxes, appearance, batch.size)
 
     def forward(
         self, question: Tensor, picture_of: Tensor, visuals: Tensor, mask: Tensor
@@ -119,10 +121,12 @@ class VLBertAnswerer:
         logits = self.network(
             tokens.to(self.device), picture_of.to(self.device), visuals, batch.mask
         )
-        best = logits.float().sigmoid().max(dim=1)
+        # the greatest logit, not the greatest sigmoid: several may round to 1
+        best = logits.float().max(dim=1)
+        scores = best.values.sigmoid().tolist()
         return [
             Answer(self.config.answers[index], round(score, 6))
-            for index, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            for index, score in zip(best.indices.tolist(), scores, strict=True)
         ]
 
 
@@ -162,11 +166,13 @@ def read_folder(folder: Path) -> tuple[VLBertOverCrops, Vocabulary, AnswererConf
     try:
         config = _read_config(files[0])
         vocabulary = read_vocabulary(files[1])
-    except (ValueError, KeyError, TypeError) as error:
+        _check_sizes(config, vocabulary)
+        network = VLBertOverCrops(config, vocabulary)
+    except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
         raise BadInput(
-            f"{folder}: not a VL-BERT answerer's folder ({error}); train it again"
+            f"{folder}: config.json and vocab.txt do not describe a VL-BERT answerer ({error}); "
+            "take those it was trained with"
         ) from None
-    network = VLBertOverCrops(config, vocabulary)
     try:
         state = {name: value.float() for name, value in load_file(str(files[2])).items()}
     except SafetensorError as error:
@@ -186,6 +192,17 @@ def _read_config(path: Path) -> AnswererConfig:
         trained_on=content.get("trained_on", ""),
         about=content.get("about", {}),
     )
+
+
+def _check_sizes(config: AnswererConfig, vocabulary: Vocabulary) -> None:
+    """ValueError where the parts of a folder are not of one model."""
+    architecture, kind = config.architecture, config.regions.kind
+    if len(config.answers) != architecture.answers:
+        raise ValueError(f"{len(config.answers)} answers for {architecture.answers} logits")
+    if len(vocabulary.words) != architecture.vocab_size:
+        raise ValueError(f"{len(vocabulary.words)} words for {architecture.vocab_size} embeddings")
+    if kind not in get_args(RegionKind):
+        raise ValueError(f"regions of the unknown kind {kind!r}")
 
 
 def _check_shapes(path: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +24,9 @@ class Vocabulary:
 
     def encode(self, text: str, most: int) -> list[int]:
         """At most `most` token ids."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # a text that says "[MASK]" means the letters; lone surrogates have no UTF-8
+        plain = text.replace("[", "[ ").encode("utf-8", "replace").decode()
+        ids: list[int] = self._tokenizer.encode(plain, add_special_tokens=False).ids
         return ids[:most]
 
     def save(self, path: Path) -> None:
@@ -37,9 +38,15 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
 
 def learn_vocabulary(texts: Iterable[str]) -> Vocabulary:
-    """Every word and punctuation mark of the texts, most frequent first."""
+    """Every word and punctuation mark of the texts, as the tokenizer cuts them, most frequent
+    first."""
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    normalizer, cutter = BertNormalizer(), BertPreTokenizer()
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(re.findall(r"\w+|[^\w\s]", text.lower()))
+        words = cutter.pre_tokenize_str(normalizer.normalize_str(text))
+        counts.update(word for word, _ in words)
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
     return Vocabulary([*SPECIAL, *ordered])

@@ -52,16 +52,15 @@ def shuffled(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
 
 
 def mean_picture(samples: Sequence[Sample], name: str) -> Picture:
-    """The mean over (up to 256, evenly spaced) pictures of the samples, at the size of the first;
+    """The mean over the pictures of (up to 256, evenly spaced) samples, at the size of the first;
     others are scaled to it. `name` becomes part of its id."""
-    by_group = {sample.group: sample.input.visual for sample in samples}
-    visuals = list(by_group.values())
-    step = max(1, len(visuals) // _AVERAGED)
     cached: list[Pixels] = []
 
     def read() -> Pixels:
         if not cached:
-            cached.append(_mean([visual.read() for visual in visuals[::step][:_AVERAGED]]))
+            count = min(_AVERAGED, len(samples))
+            some = [samples[i * len(samples) // count] for i in range(count)]
+            cached.append(_mean([sample.input.visual.read() for sample in some]))
         return cached[0]
 
     return Picture(f"mean/{name}", read)

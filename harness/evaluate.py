@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import controls
-from .errors import BadInput
+from .errors import BadInput, HarnessError
 from .predict import predict
 from .provenance import environment
 from .registry import can_do, find_model, find_task, load_attribute, model_specs
@@ -65,22 +65,32 @@ class _Setting:
     stage: Stage
 
     def load(self, model: ModelSpec, weights: Path | None = None) -> Any:
-        return load_attribute(model.load)(
-            LoadRequest(
-                task=self.task_spec.name,
-                dataset=self.data_spec.name,
-                device=self.device,
-                dtype=self.request.dtype,
-                seed=self.request.seed,
-                weights=weights,
-                train=self.open_prior_part,
-            )
+        """The model, ready to predict. BadInput if anything keeps it from loading."""
+        request = LoadRequest(
+            task=self.task_spec.name,
+            dataset=self.data_spec.name,
+            device=self.device,
+            dtype=self.request.dtype,
+            seed=self.request.seed,
+            weights=weights,
+            train=self.open_prior_part,
         )
+        try:
+            return load_attribute(model.load)(request)
+        except HarnessError:
+            raise
+        except Exception as error:  # a plug-in's code: anything can happen
+            raise BadInput(
+                f"model {model.name} ({model.load}) fails to load: {error!r}; mend it, or "
+                "uninstall the package that offers it (--debug shows where)"
+            ) from error
 
     def open_prior_part(self) -> Dataset:
         return self.open(self.data_spec.prior_split or self.data_spec.train_split)
 
     def open(self, split: str) -> Dataset:
+        if split == self.dataset.split:
+            return self.dataset
         dataset: Dataset = load_attribute(self.data_spec.load)(self.request.data_dir, split)
         return dataset
 
@@ -104,7 +114,11 @@ def evaluate(request: EvalRequest, stage: Stage | None = None) -> Finished:
     )
     samples = dataset.samples[: request.limit]
     if not samples:
-        raise BadInput(f"{request.task} {dataset.split}: no samples to evaluate; raise --limit")
+        raise BadInput(f"{request.task} {dataset.split}: no samples to evaluate")
+    if len({sample.id for sample in samples}) < len(samples):
+        raise BadInput(
+            f"{request.task} {dataset.split}: two samples have one id; mend the data set"
+        )
     task: Task = load_attribute(task_spec.load)
     setting = _Setting(
         request, task_spec, data_spec, task, dataset, samples, device, stage or _silent
@@ -295,8 +309,11 @@ def _controls(
     mean = _mean_picture(setting)
     found["blind"] = _control(setting, folder, "blind", model, controls.blind(part, mean), scored)
     if spec.blind and request.weights is None:
-        blind_model = setting.load(find_model(spec.blind))
-        found[spec.blind] = _control(setting, folder, spec.blind, blind_model, part, scored)
+        try:
+            blind_model = setting.load(find_model(spec.blind))
+            found[spec.blind] = _control(setting, folder, spec.blind, blind_model, part, scored)
+        except HarnessError as error:
+            found[spec.blind] = {"reason": str(error)}
     return found
 
 
@@ -304,8 +321,10 @@ def _mean_picture(setting: _Setting) -> Any:
     """Of the train part's pictures, or where that part is absent of the evaluated ones."""
     try:
         train = setting.open(setting.data_spec.train_split)
-        return controls.mean_picture(train.samples, f"{train.name}/{train.split}")
-    except BadInput:
+        mean = controls.mean_picture(train.samples, f"{train.name}/{train.split}")
+        mean.read()
+        return mean
+    except HarnessError:
         return controls.mean_picture(setting.samples, f"{setting.dataset.name}/evaluated")
 
 
@@ -317,7 +336,9 @@ def _control(
     samples: Sequence[Sample],
     scored: Scored,
 ) -> Json:
-    records = _predict(setting, model, samples, folder / f"{name}.jsonl", f"control {name}")
+    # another share of the samples deals other pictures: it has a log of its own
+    log = folder / f"{name}-{len(samples)}.jsonl"
+    records = _predict(setting, model, samples, log, f"control {name}")
     control = setting.score(samples, records)
     place = {sample.id: index for index, sample in enumerate(scored.samples)}
     same = [place[sample.id] for sample in samples]
@@ -345,21 +366,25 @@ def _floors_and_ceiling(setting: _Setting) -> Json:
         kind = found["floors" if spec.kind == "floor" else "ceilings"]
         setting.stage(spec.name, 0, 0)
         try:
-            model = setting.load(spec)
-        except BadInput as error:
+            scored = _score_floor(setting, spec)
+        except HarnessError as error:
             kind[spec.name] = {"reason": str(error)}
             continue
-        predictions = setting.task.predict(model, [s.input for s in setting.samples])
-        records = {
-            sample.id: Record(sample.id, sample.group, prediction)
-            for sample, prediction in zip(setting.samples, predictions, strict=True)
-        }
-        scored = setting.score(setting.samples, records)
         kind[spec.name] = {
             **{metric: as_json(value) for metric, value in scored.values.items()},
             "breakdowns": report(setting.task_spec, setting.dataset, scored, "")["breakdowns"],
         }
     return dict(found)
+
+
+def _score_floor(setting: _Setting, spec: ModelSpec) -> Scored:
+    model = setting.load(spec)
+    predictions = setting.task.predict(model, [sample.input for sample in setting.samples])
+    records = {
+        sample.id: Record(sample.id, sample.group, prediction)
+        for sample, prediction in zip(setting.samples, predictions, strict=True)
+    }
+    return setting.score(setting.samples, records)
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -82,9 +82,15 @@ def _records(task: Task, batch: Sequence[Sample], predictions: Sequence[Json]) -
         )
     reasons = [task.invalid(prediction) for prediction in predictions]
     return [
-        Record(sample.id, sample.group, prediction, reason is None, reason)
+        Record(sample.id, sample.group, _as_json(prediction), reason is None, reason)
         for sample, prediction, reason in zip(batch, predictions, reasons, strict=True)
     ]
+
+
+def _as_json(prediction: Json) -> Json:
+    """The prediction as the log will give it back; ValueError or TypeError if it cannot hold it."""
+    stored: Json = json.loads(json.dumps(prediction, allow_nan=False))
+    return stored
 
 
 def _model_failed(batch: Sequence[Sample], error: Exception) -> str:

@@ -20,12 +20,23 @@ MODELS = "harness.models"
 
 def task_specs() -> dict[str, TaskSpec]:
     """Every installed task by name. BadInput if a package's entry point is broken."""
-    return {spec.name: spec for spec in _specs(TASKS, TaskSpec)}
+    return _by_name(TASKS, TaskSpec)
 
 
 def model_specs() -> dict[str, ModelSpec]:
-    """Every installed model by name. BadInput if a package's entry point is broken."""
-    return {spec.name: spec for spec in _specs(MODELS, ModelSpec)}
+    """Every installed model by name. BadInput if a package's entry point is broken, or takes a name
+    or an alias that another has."""
+    models: dict[str, ModelSpec] = _by_name(MODELS, ModelSpec)
+    taken = {name: name for name in models}
+    for model in models.values():
+        for alias in model.aliases:
+            if alias in taken:
+                raise BadInput(
+                    f"models {taken[alias]} and {model.name} are both called {alias!r}; uninstall "
+                    "the package that offers one"
+                )
+            taken[alias] = model.name
+    return models
 
 
 def find_task(name: str) -> tuple[TaskSpec, DatasetSpec]:
@@ -70,25 +81,28 @@ def load_attribute(path: str) -> Any:
     return getattr(importlib.import_module(module_name), attribute)
 
 
-def _specs(group: str, kind: type) -> list[Any]:
-    return [_load(entry, kind) for entry in _unique(entry_points(group=group))]
-
-
-def _unique(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
-    """One entry a name, in the order of names: an editable install may be listed twice."""
-    by_name: dict[str, EntryPoint] = {}
-    for entry in entries:
-        other = by_name.setdefault(entry.name, entry)
+def _by_name(group: str, kind: type) -> dict[str, Any]:
+    """Specs by their own names, in the order of names. An editable install may be listed twice."""
+    offers: dict[str, EntryPoint] = {}
+    specs: dict[str, Any] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
+        spec = _load(entry, kind)
+        other = offers.setdefault(spec.name, entry)
         if other.value != entry.value:
             raise BadInput(
-                f"two packages offer {entry.group} {entry.name!r} ({other.value} and "
-                f"{entry.value}); uninstall one"
+                f"{_package(other)} and {_package(entry)} both offer {group} {spec.name!r} "
+                f"({other.value} and {entry.value}); uninstall one"
             )
-    return [by_name[name] for name in sorted(by_name)]
+        specs[spec.name] = spec
+    return dict(sorted(specs.items()))
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "an unknown package"
 
 
 def _load(entry: EntryPoint, kind: type) -> Any:
-    package = entry.dist.name if entry.dist else "an unknown package"
+    package = _package(entry)
     try:
         spec = entry.load()
     except Exception as error:  # another package's code: anything can happen

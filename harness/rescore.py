@@ -43,6 +43,8 @@ def score_predictions(request: ScoreRequest) -> Finished:
 
     BadInput for ids that the data set lacks, and for missing ones unless `allow_missing`.
     """
+    if request.name in ("", ".", "..") or not set("/\\\0").isdisjoint(request.name):
+        raise BadInput(f"--name {request.name!r} is to name a folder; take a plain word")
     task_spec, data_spec = find_task(request.task)
     if request.files:
         data_spec = _data_set_of_files(request, task_spec, data_spec)
@@ -53,7 +55,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
     groups = {sample.id: sample.group for sample in dataset.samples}
     records = {}
     for id, prediction in predictions.items():
-        reason = task.invalid(prediction)
+        reason = "failed" if prediction is None else task.invalid(prediction)
         records[id] = Record(id, groups[id], prediction, reason is None, reason)
     decides = {
         "predictions_sha256": sha256_of_file(request.predictions),
@@ -119,7 +121,9 @@ def _dataset_to_score(request: ScoreRequest, data_spec: DatasetSpec) -> Dataset:
     return dataset
 
 
-def _check_ids(request: ScoreRequest, dataset: Dataset, predictions: Mapping[str, Json]) -> None:
+def _check_ids(
+    request: ScoreRequest, dataset: Dataset, predictions: Mapping[str, Json | None]
+) -> None:
     known = {sample.id for sample in dataset.samples}
     strange = [id for id in predictions if id not in known]
     if strange:
@@ -135,21 +139,21 @@ def _check_ids(request: ScoreRequest, dataset: Dataset, predictions: Mapping[str
         )
 
 
-def read_predictions(task: Task, path: Path) -> dict[str, Json]:
-    """Sample id -> prediction. A file whose name ends in .jsonl holds our lines, {"id": ...,
-    "prediction": {...}}; any other is the task's to read."""
+def read_predictions(task: Task, path: Path) -> Mapping[str, Json | None]:
+    """Sample id -> prediction, None for a sample that failed. A file ending in .jsonl holds our
+    lines, {"id": ..., "prediction": {...}}; any other is the task's to read."""
     if not path.is_file():
         raise BadInput(f"{path}: no such file of predictions; correct the path")
     if path.suffix != ".jsonl":
         return task.read_results(path)
-    predictions: dict[str, Json] = {}
+    predictions: dict[str, Json | None] = {}
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
             id, prediction = entry["id"], entry["prediction"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise BadInput(
                 f'{path}: line {number}: must be {{"id": ..., "prediction": {{...}}}}; mend it'
             ) from None
@@ -157,7 +161,7 @@ def read_predictions(task: Task, path: Path) -> dict[str, Json]:
             raise BadInput(f"{path}: line {number}: id must be text, prediction an object")
         if id in predictions:
             raise BadInput(f"{path}: line {number}: id {id!r} comes a second time; keep one")
-        predictions[id] = prediction or {}
+        predictions[id] = prediction
     return predictions
 
 

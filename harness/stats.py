@@ -65,7 +65,10 @@ def interval95(
     which nothing can be said."""
     if len(sums) < 2:
         return None
-    values = bootstrap(statistic, sums, seed, resamples)
+    return _middle95(bootstrap(statistic, sums, seed, resamples))
+
+
+def _middle95(values: FloatArray) -> tuple[float, float] | None:
     values = values[np.isfinite(values)]  # a rare part may be absent from a resample
     if len(values) == 0:
         return None
@@ -82,10 +85,11 @@ def paired_difference(
 ) -> tuple[float, tuple[float, float] | None]:
     """Metric of a minus metric of b on the same samples, with its 95% interval; each resample
     draws the same groups for both."""
-    width = rows_a.shape[1]
-    sums = group_sums(np.concatenate([rows_a, rows_b], axis=1), groups)
-
-    def difference(both: FloatArray) -> FloatArray:
-        return statistic(both[..., :width]) - statistic(both[..., width:])
-
-    return float(difference(sums.sum(axis=0))), interval95(difference, sums, seed)
+    sums_a, sums_b = group_sums(rows_a, groups), group_sums(rows_b, groups)
+    value = float(statistic(sums_a.sum(axis=0)) - statistic(sums_b.sum(axis=0)))
+    if len(sums_a) < 2:
+        return value, None
+    # two products of one shape, so that equal rows give a difference of exactly 0
+    blocks = resampled_counts(len(sums_a), RESAMPLES, seed)
+    differences = [statistic(counts @ sums_a) - statistic(counts @ sums_b) for counts in blocks]
+    return value, _middle95(np.concatenate(differences))

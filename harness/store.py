@@ -50,7 +50,7 @@ class Run:
 
 def resume_key(decides: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that stand for everything that decides a prediction."""
-    canonical = json.dumps(decides, sort_keys=True, ensure_ascii=False)
+    canonical = json.dumps(decides, sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
@@ -103,7 +103,7 @@ def locked(run: Run) -> Iterator[None]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes beside the file and renames into place: a reader sees the old or the new one whole."""
     beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
     os.replace(beside, path)
 
 
@@ -121,9 +121,9 @@ def read_log(path: Path) -> dict[str, Record]:
         with path.open("r+b") as file:
             file.truncate(len(whole))
     records: dict[str, Record] = {}
-    for number, line in enumerate(whole.decode("utf-8", errors="replace").split("\n")[:-1], 1):
+    for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
         try:
-            record = Record(**json.loads(line))
+            record = Record(**json.loads(line.decode("ascii")))
         except (ValueError, TypeError):
             raise BadInput(
                 f"{path}: line {number} is damaged; delete that line and run the command again"

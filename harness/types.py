@@ -63,12 +63,15 @@ class Sample:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+Box: TypeAlias = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels, the far ends exclusive
+
+
 @dataclass(frozen=True)
 class RegionAnnotation:
-    """A box (x1, y1, x2, y2), in pixels, exclusive at its far end, and the words that describe
-    what is in it: the supervision that detectors get. Only training sees it."""
+    """A box and the words that describe what is in it: the supervision that detectors get. Only
+    training sees it."""
 
-    box: tuple[int, int, int, int]
+    box: Box
     labels: tuple[str, ...]
 
 
@@ -78,6 +81,10 @@ class Dataset:
 
     `samples` are light: their pictures decode on demand. `sha256` covers all that decides a score.
     `answers` is the answer vocabulary of the train part, where the task has one.
+
+    What only training may use, where a data set has it: `region_annotations` of a picture, and
+    `groundings` of a sample: for each phrase of its text, in order, the boxes it speaks of, as
+    GQA's annotations have them.
     """
 
     name: str
@@ -86,6 +93,7 @@ class Dataset:
     sha256: str
     answers: tuple[str, ...] = ()
     region_annotations: Callable[[Picture], Sequence[RegionAnnotation]] | None = None
+    groundings: Callable[[Sample], Sequence[Sequence[Box]]] | None = None
 
 
 # ---------------------------------------------------------------- predictions and capabilities

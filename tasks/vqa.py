@@ -36,7 +36,7 @@ class VqaTask:
             elif answer.confidence is None:
                 predictions.append({"answer": answer.text})
             else:
-                predictions.append({"answer": answer.text, "confidence": answer.confidence})
+                predictions.append({"answer": answer.text, "confidence": float(answer.confidence)})
         return predictions
 
     def invalid(self, prediction: Json) -> str | None:
@@ -64,7 +64,7 @@ class VqaTask:
                 f"{path}: line {error.lineno}, column {error.colno}: broken JSON ({error.msg}); "
                 "write the file again"
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(f"{path}: cannot be read ({error}); correct the path") from None
         if not isinstance(content, list):
             raise BadInput(f'{path}: must be a list of {{"question_id", "answer"}} objects')
@@ -114,7 +114,9 @@ def _accuracy(
 ) -> float:
     if prediction is None:
         return 0.0
-    if prediction.get("uniform"):
+    if prediction.get("uniform") is True:
+        if not vocabulary:
+            raise BadInput("the data set has no answer vocabulary, over which chance is uniform")
         # only answers that an annotator gave can score
         return sum(vqa_accuracy(a, target.answers, variant) for a in vocabulary) / len(vocabulary)
     return vqa_accuracy(prediction["answer"], target.answers, variant)

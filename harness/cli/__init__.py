@@ -68,6 +68,9 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         group(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):

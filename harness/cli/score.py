@@ -48,5 +48,6 @@ def command(
         ScoreRequest(predictions, name=name or predictions.stem, files=files, **options)
     )
     show(finished, as_json)
-    if finished.result["coverage"]["missing"]:
+    coverage = finished.result["coverage"]
+    if coverage["missing"] or coverage["failed"]:
         raise SystemExit(INCOMPLETE)

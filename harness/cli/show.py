@@ -58,6 +58,7 @@ def _print(console: Console, result: dict[str, Any]) -> None:
 
 
 def _table(result: dict[str, Any]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2), pad_edge=True, header_style="dim")
@@ -73,7 +74,7 @@ def _table(result: dict[str, Any]) -> Table:
         table.add_row()
         table.add_row(f"[dim]{heading}[/dim]")
         for name, value, note in rows:
-            table.add_row(f"  {name}", *_cells(value), note)
+            table.add_row(f"  {escape(name)}", *_cells(value), escape(note))
     return table
 
 

@@ -12,8 +12,14 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from harness.types import Pixels
 
-_CHROMA = 24.0  # how far a pixel must be from grey, in grey levels, to belong to a thing
-_SAME_HUE = 0.97  # cosine between two chroma vectors of one thing: 14 degrees of hue
+# In grey levels, against the ground: a pixel belongs to a thing if its colour or its brightness
+# differs by more than this.
+_CHROMA = 24.0
+_BRIGHTNESS = 48.0
+# Neighbours belong to one thing if their colours are of one hue (cosine 0.97: 14 degrees), so that
+# its stripes and shades hold together, or nearly the same.
+_SAME_HUE = 0.97
+_SAME_COLOUR = 30.0
 _SMALLEST = 12  # pixels; smaller areas are noise
 
 
@@ -40,15 +46,28 @@ def grid(pixels: Pixels, rows: int, columns: int) -> Regions:
 
 
 def segment(pixels: Pixels, most: int) -> Regions:
-    """Connected areas of one hue on a greyish ground, the `most` largest, largest first."""
+    """Connected areas that stand out from the ground, the `most` largest, largest first. The ground
+    is the median colour along the picture's edge."""
     rgb = pixels.astype(np.float32)
-    chroma = rgb - rgb.mean(axis=2, keepdims=True)
+    edge = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
+    difference = rgb - np.median(edge, axis=0)
+    brightness = difference.mean(axis=2, keepdims=True)
+    chroma = difference - brightness
     size = np.sqrt((chroma * chroma).sum(axis=2))
     coloured = size > _CHROMA
-    hue = chroma / np.maximum(size, 1e-6)[:, :, None]
-    right = coloured[:, 1:] & coloured[:, :-1] & ((hue[:, 1:] * hue[:, :-1]).sum(2) > _SAME_HUE)
-    below = coloured[1:] & coloured[:-1] & ((hue[1:] * hue[:-1]).sum(2) > _SAME_HUE)
-    labels = _connected(coloured, right, below)
+    inside = coloured | (np.abs(brightness[:, :, 0]) > _BRIGHTNESS)
+    hue = np.where(coloured[:, :, None], chroma / np.maximum(size, 1e-6)[:, :, None], 0.0)
+
+    def joined(here: tuple[slice, slice], there: tuple[slice, slice]) -> npt.NDArray[np.bool_]:
+        one_hue = (hue[here] * hue[there]).sum(axis=2) > _SAME_HUE
+        step = rgb[here] - rgb[there]
+        one_colour = (step * step).sum(axis=2) < _SAME_COLOUR**2
+        return np.asarray(inside[here] & inside[there] & (one_hue | one_colour))
+
+    everything, but_first, but_last = slice(None), slice(1, None), slice(None, -1)
+    right = joined((everything, but_first), (everything, but_last))
+    below = joined((but_first, everything), (but_last, everything))
+    labels = _connected(inside, right, below)
 
     count = int(labels.max()) + 1
     areas = np.bincount(labels[labels >= 0], minlength=count)
@@ -107,12 +126,14 @@ def whole_picture_first(pixels: Pixels, regions: Regions) -> npt.NDArray[np.int6
 
 def crops(pixels: Pixels, regions: Regions, side: int) -> npt.NDArray[np.uint8]:
     """The whole picture and then each region, scaled to side x side by nearest pixel: (n + 1, side,
-    side, 3) uint8. Pixels of a box that belong to another region or to none are 0."""
+    side, 4) uint8, red, green, blue and 255 where the pixel belongs to the region. Pixels of a box
+    that belong to another region or to none are 0 in all four."""
     boxes = whole_picture_first(pixels, regions)
     middle = 2 * np.arange(side) + 1
     x = boxes[:, 0, None] + middle * (boxes[:, 2] - boxes[:, 0])[:, None] // (2 * side)
     y = boxes[:, 1, None] + middle * (boxes[:, 3] - boxes[:, 1])[:, None] // (2 * side)
-    out: npt.NDArray[np.uint8] = pixels[y[:, :, None], x[:, None, :]]
+    out = np.full((len(boxes), side, side, 4), 255, dtype=np.uint8)
+    out[..., :3] = pixels[y[:, :, None], x[:, None, :]]
     if regions.labels is not None:
         owner = regions.labels[y[1:, :, None], x[1:, None, :]]
         out[1:][owner != np.arange(len(regions.boxes))[:, None, None]] = 0

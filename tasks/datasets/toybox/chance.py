@@ -29,7 +29,7 @@ class Chance:
     def below(self, n: int) -> int:
         """An integer in [0, n); the bias of the remainder is below n / 2**64."""
         if not self._words:
-            self._words = self._bits.random_raw(_BLOCK).tolist()
+            self._words = self._bits.random_raw(_BLOCK).tolist()[::-1]
         return self._words.pop() % n
 
     def one_in(self, n: int) -> bool:

@@ -26,14 +26,15 @@ from .phrases import (
 )
 from .scenes import Scene, Thing
 
-# family -> how many in a hundred questions; each at least ten
+# family -> how many in a hundred attempts; those that fit fewer scenes are tried more often, so
+# that each makes at least a tenth of the questions
 FAMILIES = {
-    "attribute": 26,
-    "existence": 13,
-    "count": 17,
-    "comparison": 13,
-    "spatial": 18,
-    "same-different": 13,
+    "attribute": 22,
+    "existence": 11,
+    "count": 15,
+    "comparison": 18,
+    "spatial": 17,
+    "same-different": 17,
 }
 RELATIONS = {
     "to the left of": (-1, 0),
@@ -42,7 +43,7 @@ RELATIONS = {
     "below": (0, 1),
 }
 EXTREMES = {"leftmost": (-1, 0), "rightmost": (1, 0), "topmost": (0, -1), "bottommost": (0, 1)}
-_CLEAR = 5  # pixels by which centres must differ for a relation to be asked
+_CLEAR = 12  # pixels by which centres must differ for a relation to be asked: an eighth of SIDE
 
 # kind -> (family, wordings). {a} {b}: phrases, singular after "the" or "a", else plural;
 # {w}: an attribute, a relation or an extreme.
@@ -178,6 +179,33 @@ def _answer_by_counting(program: Program, things: tuple[Thing, ...]) -> str:
     return _yes(a == b) if program.kind == "as-many" else str(a - b)
 
 
+def spoken_of(program: Program, scene: Scene) -> tuple[list[Thing], list[Thing], list[Thing]]:
+    """The things that a question speaks of: by its first phrase, by its second, and by what it says
+    of the second or first: those "to the left of the star", those "of the colour of the star"."""
+    things = scene.things
+    if program.kind == "extreme":
+        extreme = _extreme(things, EXTREMES[program.v])
+        return [extreme] if extreme else [], [], []
+    first = [thing for thing in things if program.a.matches(thing)]
+    if not program.b.parts:
+        alike = _alike(first, things, program.w) if program.kind == "others" else []
+        return first, [], alike
+    second = [thing for thing in things if program.b.matches(thing)]
+    if program.kind == "relation" and second:
+        x, y = RELATIONS[program.w]
+        edge = x * second[0].x + y * second[0].y
+        return first, second, [thing for thing in things if x * thing.x + y * thing.y > edge]
+    if program.kind in ("same", "different"):
+        return first, second, _alike(second, things, program.w)
+    return first, second, []
+
+
+def _alike(ones: list[Thing], things: tuple[Thing, ...], attribute: str) -> list[Thing]:
+    """The other things that share an attribute with the first of these."""
+    value = getattr(ones[0], attribute) if ones else None
+    return [t for t in things if getattr(t, attribute) == value and t is not ones[0]]
+
+
 def _yes(truth: bool) -> str:
     return "yes" if truth else "no"
 
@@ -202,11 +230,12 @@ def ask(scene: Scene, chance: Chance, count: int) -> tuple[AskedQuestion, ...]:
     asked: dict[str, AskedQuestion] = {}
     while len(asked) < count:
         kind = chance.pick(KINDS[chance.weighted(tuple(FAMILIES.items()))])
-        # What the answer should be is settled before the first try, and kept, so that answers
-        # which are hard to find in a scene do not become rare.
+        # What is asked of and what the answer should be are settled before the first try, and kept,
+        # so that answers which are hard to find in a scene do not become rare.
+        attribute = chance.weighted(_ATTRIBUTES[kind])
         wanted = chance.below(12)
         for _ in range(_TRIES):
-            program = _PROPOSALS[kind](scene, chance, wanted)
+            program = _PROPOSALS[kind](scene, chance, attribute, wanted)
             if program is None or _shows_held_out(program, scene):
                 continue
             truth = answer(program, scene)
@@ -223,14 +252,13 @@ def _shows_held_out(program: Program, scene: Scene) -> bool:
     return scene.split != "test-comp" and (program.a.held_out or program.b.held_out)
 
 
-def _propose_query(scene: Scene, chance: Chance, wanted: int) -> Program | None:
-    attribute = chance.weighted((("colour", 5), ("shape", 4), ("size", 1), ("pattern", 1)))
+def _propose_query(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
     thing = chance.pick(scene.things)
     phrase = _pick_phrase(scene, thing, chance, without=(attribute,))
     return None if phrase is None else Program("query", a=phrase, w=attribute)
 
 
-def _propose_exists(scene: Scene, chance: Chance, wanted: int) -> Program | None:
+def _propose_exists(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
     attributes = chance.pick(attribute_sets((1, 2, 2, 3)))
     if wanted % 2:
         return Program("exists", a=phrase_of(chance.pick(scene.things), attributes))
@@ -239,36 +267,37 @@ def _propose_exists(scene: Scene, chance: Chance, wanted: int) -> Program | None
     return Program("exists", a=chance.pick(absent)) if absent else None
 
 
-def _propose_count(scene: Scene, chance: Chance, wanted: int) -> Program | None:
+def _propose_count(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
     by_count: dict[int, list[Phrase]] = {}
     for phrase, number in _counts(scene, chance.pick((*attribute_sets((1, 2)), ()))).items():
         by_count.setdefault(number, []).append(phrase)
     return Program("count", a=chance.pick(by_count[chance.pick(sorted(by_count))]))
 
 
-def _propose_more(scene: Scene, chance: Chance, wanted: int) -> Program | None:
-    (a, in_a), (b, in_b) = _pick_two_counts(scene, chance)
+def _propose_more(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
+    (a, in_a), (b, in_b) = _pick_two_counts(scene, chance, attribute)
     fits = in_a > in_b if wanted % 2 else in_a < in_b or (in_a == in_b > 0 and chance.one_in(3))
     return Program("more", a, b) if fits else None
 
 
-def _propose_as_many(scene: Scene, chance: Chance, wanted: int) -> Program | None:
-    (a, in_a), (b, in_b) = _pick_two_counts(scene, chance)
-    fits = min(in_a, in_b) > 0 and (in_a == in_b) == bool(wanted % 2)
-    return Program("as-many", a, b) if fits else None
+def _propose_as_many(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
+    shown = [pair for pair in _counts(scene, (attribute,)).items() if pair[1] > 0]
+    if len({number for _, number in shown}) in (1, len(shown)):
+        return None  # only one of the two answers could be given here
+    (a, in_a), (b, in_b) = chance.shuffled(shown)[:2]
+    return Program("as-many", a, b) if (in_a == in_b) == bool(wanted % 2) else None
 
 
-def _propose_surplus(scene: Scene, chance: Chance, wanted: int) -> Program | None:
-    (a, in_a), (b, in_b) = _pick_two_counts(scene, chance)
+def _propose_surplus(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
+    (a, in_a), (b, in_b) = _pick_two_counts(scene, chance, attribute)
     return Program("surplus", a, b) if in_a - in_b == 1 + wanted % 3 else None
 
 
-def _propose_extreme(scene: Scene, chance: Chance, wanted: int) -> Program | None:
-    attribute = chance.weighted((("colour", 5), ("shape", 4)))
+def _propose_extreme(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
     return Program("extreme", w=attribute, v=chance.pick(tuple(EXTREMES)))
 
 
-def _propose_relation(scene: Scene, chance: Chance, wanted: int) -> Program | None:
+def _propose_relation(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
     # a and b are in random order, which makes yes and no equally likely
     a, b = chance.shuffled(scene.things)[:2]
     first, second = _pick_phrase(scene, a, chance), _pick_phrase(scene, b, chance)
@@ -277,8 +306,7 @@ def _propose_relation(scene: Scene, chance: Chance, wanted: int) -> Program | No
     return Program("relation", first, second, w=chance.pick(tuple(RELATIONS)))
 
 
-def _propose_same(scene: Scene, chance: Chance, wanted: int) -> Program | None:
-    attribute = chance.weighted((("colour", 3), ("shape", 3), ("size", 1), ("pattern", 1)))
+def _propose_same(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
     if len({getattr(thing, attribute) for thing in scene.things}) in (1, len(scene.things)):
         return None  # only one of the two answers could be given here
     a, b = chance.shuffled(scene.things)[:2]
@@ -289,8 +317,7 @@ def _propose_same(scene: Scene, chance: Chance, wanted: int) -> Program | None:
     return Program(chance.pick(("same", "different")), first, second, w=attribute)
 
 
-def _propose_others(scene: Scene, chance: Chance, wanted: int) -> Program | None:
-    attribute = chance.weighted((("colour", 3), ("shape", 3), ("size", 1), ("pattern", 1)))
+def _propose_others(scene: Scene, chance: Chance, attribute: str, wanted: int) -> Program | None:
     thing = chance.pick(scene.things)
     phrase = _pick_phrase(scene, thing, chance, without=(attribute,))
     others = sum(other.has(attribute, getattr(thing, attribute)) for other in scene.things) - 1
@@ -304,8 +331,9 @@ def _counts(scene: Scene, attributes: tuple[str, ...]) -> dict[Phrase, int]:
     return {phrase: found[phrase] for phrase in phrases_over(attributes)}
 
 
-def _pick_two_counts(scene: Scene, chance: Chance) -> tuple[tuple[Phrase, int], tuple[Phrase, int]]:
-    attribute = chance.pick(("colour", "colour", "shape", "shape", "size", "pattern"))
+def _pick_two_counts(
+    scene: Scene, chance: Chance, attribute: str
+) -> tuple[tuple[Phrase, int], tuple[Phrase, int]]:
     a, b = chance.shuffled(tuple(_counts(scene, (attribute,)).items()))[:2]
     return a, b
 
@@ -326,8 +354,16 @@ KINDS = {
     "spatial": ("relation", "extreme"),
     "same-different": ("same", "same", "others"),
 }
+# kind -> the attributes it is asked of, by weight; those that ask of none have a placeholder
+_COMPARED = (("colour", 3), ("shape", 3), ("size", 1), ("pattern", 1))
+_ATTRIBUTES = {
+    "query": (("colour", 5), ("shape", 4), ("size", 1), ("pattern", 1)),
+    "extreme": (("colour", 5), ("shape", 4)),
+    **dict.fromkeys(("more", "as-many", "surplus", "same", "others"), _COMPARED),
+    **dict.fromkeys(("exists", "count", "relation"), (("", 1),)),
+}
 _TRIES = 40
-_PROPOSALS: dict[str, Callable[[Scene, Chance, int], Program | None]] = {
+_PROPOSALS: dict[str, Callable[[Scene, Chance, str, int], Program | None]] = {
     "query": _propose_query,
     "exists": _propose_exists,
     "count": _propose_count,

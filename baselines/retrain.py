@@ -1,0 +1,73 @@
+"""Retrains the bundled weights (`make baselines`), several at once. What is finished is left alone,
+what was stopped goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+BUNDLED = (
+    ("vlbert", "vqa/toybox"),
+    ("vlbert-blind", "vqa/toybox"),
+    ("vlbert", "vqa/easy-vqa"),
+    ("vlbert-blind", "vqa/easy-vqa"),
+)
+
+
+def folder_of(model: str, task: str) -> Path:
+    return WEIGHTS / f"{model}--{task.replace('/', '--')}"
+
+
+def finished(folder: Path) -> bool:
+    """Trained and measured: the card is written last."""
+    card = folder / "card.md"
+    return card.is_file() and "## Measured" in card.read_text(encoding="utf-8")
+
+
+@click.command()
+@click.option("--jobs", type=click.IntRange(min=1), default=2, help="Trainings at once.")
+@click.option("--again", is_flag=True, help="Train finished files anew.")
+def main(jobs: int, again: bool) -> None:
+    """Train every bundled file that is not finished."""
+    left = [pair for pair in BUNDLED if again or not finished(folder_of(*pair))]
+    with ThreadPoolExecutor(jobs) as pool:
+        codes = list(pool.map(lambda pair: _train(pair[0], pair[1], _threads(jobs)), left))
+    if any(codes):
+        raise SystemExit(1)
+    click.echo(f"{len(BUNDLED) - len(left)} files were finished, {len(left)} trained: {WEIGHTS}")
+
+
+def _threads(jobs: int) -> int:
+    return max(1, (os.cpu_count() or 1) // jobs)
+
+
+def _train(model: str, task: str, threads: int) -> int:
+    folder = folder_of(model, task)
+    folder.mkdir(parents=True, exist_ok=True)
+    # the card tells this command, which anyone can run; the folder is where the weights are bundled
+    words = ["--task", task, "--model", model, "-o", os.path.relpath(folder)]
+    click.echo(f"harness train {' '.join(words)}")
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with (folder / "train.log").open("w") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "train", *words],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        )
+    if done.returncode:
+        click.echo(f"{model} on {task} failed: see {folder / 'train.log'}", err=True)
+    else:
+        (folder / "train.log").unlink()
+    return done.returncode
+
+
+if __name__ == "__main__":
+    main()

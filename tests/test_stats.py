@@ -1,0 +1,204 @@
+"""Group sums, bootstrap intervals and paired differences, against slow transcriptions."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import stats
+from harness.stats import (
+    bootstrap,
+    group_sums,
+    interval95,
+    paired_difference,
+    resampled_counts,
+)
+
+Array = npt.NDArray[np.float64]
+
+scored_samples = st.lists(
+    st.tuples(st.sampled_from("abcdefg"), st.floats(0, 1, allow_subnormal=False)),
+    min_size=2,
+    max_size=40,
+)
+
+
+def mean(sums: Array) -> Array:
+    return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+def rows_of(scores: Any) -> Array:
+    scores = np.asarray(scores, dtype=np.float64)
+    return np.stack([scores, np.ones_like(scores)], axis=1)
+
+
+def clustered(groups: int, each: int, seed: int) -> tuple[Array, list[str]]:
+    """Right or wrong answers whose chance of being right belongs to the group."""
+    generator = np.random.default_rng(seed)
+    chances = np.repeat(generator.beta(0.6, 0.4, groups), each)
+    names = [f"group {index // each}" for index in range(groups * each)]
+    return rows_of(generator.random(groups * each) < chances), names
+
+
+def width(interval: tuple[float, float] | None) -> float:
+    assert interval is not None
+    return interval[1] - interval[0]
+
+
+@given(scored_samples, st.randoms(use_true_random=False))
+def test_sums_and_intervals_do_not_depend_on_the_order_of_samples(
+    samples: list[tuple[str, float]], order: random.Random
+) -> None:
+    shuffled = samples.copy()
+    order.shuffle(shuffled)
+    sums, others = (
+        group_sums(rows_of([score for _, score in some]), [group for group, _ in some])
+        for some in (samples, shuffled)
+    )
+    np.testing.assert_array_equal(sums, others)
+    assert interval95(mean, sums, resamples=50) == interval95(mean, others, resamples=50)
+
+
+@given(scored_samples)
+def test_a_group_sum_is_the_sum_over_its_samples(samples: list[tuple[str, float]]) -> None:
+    sums = group_sums(rows_of([score for _, score in samples]), [group for group, _ in samples])
+    for row, name in enumerate(sorted({group for group, _ in samples})):
+        own = [score for group, score in samples if group == name]
+        assert sums[row, 1] == len(own)
+        assert sums[row, 0] == pytest.approx(math.fsum(own), abs=1e-12)
+
+
+def test_the_interval_of_a_mean_is_that_of_a_plain_loop_over_resamples() -> None:
+    rows, groups = clustered(23, 3, seed=1)
+    rows[:, 0] = np.random.default_rng(2).random(len(rows))
+    names = sorted(set(groups))
+    values = []
+    for counts in np.concatenate(list(resampled_counts(23, 200, seed=5))).tolist():
+        drawn: list[float] = []
+        for name, count in zip(names, counts, strict=True):
+            own = [score for (score, _), group in zip(rows, groups, strict=True) if group == name]
+            drawn += own * int(count)
+        values.append(math.fsum(drawn) / len(drawn))
+    values.sort()
+
+    def quantile(share: float) -> float:
+        place = share * (len(values) - 1)
+        below = math.floor(place)
+        return values[below] + (place - below) * (values[below + 1] - values[below])
+
+    found = interval95(mean, group_sums(rows, groups), seed=5, resamples=200)
+    assert found == pytest.approx((quantile(0.025), quantile(0.975)), abs=1e-12)
+
+
+def test_each_resample_draws_as_many_groups_as_there_are() -> None:
+    counts = np.concatenate(list(resampled_counts(17, 300, seed=3)))
+    assert counts.shape == (300, 17)
+    assert (counts.sum(axis=1) == 17).all()
+    np.testing.assert_allclose(counts.mean(axis=0), 1.0, atol=0.25)  # 0.06 is its deviation
+
+
+def test_another_seed_draws_other_resamples_and_the_same_seed_the_same() -> None:
+    first, again, other = (
+        np.concatenate(list(resampled_counts(9, 40, seed))) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_copies_within_a_group_do_not_narrow_the_interval() -> None:
+    rows, groups = clustered(40, 3, seed=4)
+    once = interval95(mean, group_sums(rows, groups))
+    copied = np.repeat(rows, 10, axis=0)
+    tenfold = interval95(mean, group_sums(copied, [name for name in groups for _ in range(10)]))
+    assert once is not None
+    assert tenfold == pytest.approx(once, abs=1e-12)
+
+
+def test_copies_in_groups_of_their_own_do_narrow_it() -> None:
+    rows, groups = clustered(40, 3, seed=4)
+    copied = np.repeat(rows, 10, axis=0)
+    apart = [f"{name}/{copy}" for name in groups for copy in range(10)]
+    once = width(interval95(mean, group_sums(rows, groups)))
+    assert width(interval95(mean, group_sums(copied, apart))) < 0.5 * once
+
+
+@pytest.mark.parametrize("resamples_at_once", [1, 7, 64])
+def test_resampling_in_blocks_gives_what_one_block_gives(
+    monkeypatch: pytest.MonkeyPatch, resamples_at_once: int
+) -> None:
+    rows, groups = clustered(31, 4, seed=6)
+    sums = group_sums(rows, groups)
+    (whole,) = resampled_counts(31, 100, seed=0)
+    at_once = bootstrap(mean, sums, resamples=100)
+    monkeypatch.setattr(stats, "_BLOCK", resamples_at_once * 31)
+    blocks = list(resampled_counts(31, 100, seed=0))
+    assert len(blocks) == math.ceil(100 / resamples_at_once)
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    np.testing.assert_allclose(bootstrap(mean, sums, resamples=100), at_once, rtol=1e-14)
+
+
+def test_one_group_says_nothing() -> None:
+    assert interval95(mean, group_sums(rows_of([0.0, 1.0, 1.0]), ["a", "a", "a"])) is None
+
+
+def test_resamples_without_a_value_are_left_out() -> None:
+    sums = np.array([[3.0, 4.0], [0.0, 0.0]])  # the second group holds no sample of this part
+
+    def quiet_mean(some: Array) -> Array:
+        with np.errstate(invalid="ignore"):
+            return mean(some)
+
+    assert interval95(quiet_mean, sums) == (0.75, 0.75)
+
+
+@pytest.mark.parametrize("statistics", [2, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize("groups", [2, 7, 50, 400])
+def test_the_difference_of_a_system_with_itself_is_exactly_zero(
+    statistics: int, groups: int
+) -> None:
+    rows = np.random.default_rng(groups).random((3 * groups, statistics))
+    names = [f"group {index % groups}" for index in range(len(rows))]
+
+    def total(sums: Array) -> Array:  # of all statistics, as corpus metrics have several
+        return np.asarray(sums.sum(axis=-1))
+
+    assert paired_difference(total, rows, rows, names) == (0.0, (0.0, 0.0))
+
+
+def test_a_paired_difference_is_that_of_the_two_means() -> None:
+    a, groups = clustered(50, 3, seed=7)
+    b, _ = clustered(50, 3, seed=8)
+    value, interval = paired_difference(mean, a, b, groups)
+    assert value == pytest.approx(float(a[:, 0].mean() - b[:, 0].mean()), abs=1e-12)
+    assert interval is not None
+    assert interval[0] < value < interval[1]
+
+
+def test_both_systems_meet_the_same_groups_in_a_resample() -> None:
+    """What two systems share does not widen the interval of their difference."""
+    a, groups = clustered(50, 3, seed=7)
+    b = a.copy()
+    b[::25, 0] = 1 - b[::25, 0]  # six samples of 150 differ
+    _, paired = paired_difference(mean, a, b, groups)
+    assert width(paired) < 0.6 * width(interval95(mean, group_sums(a, groups)))
+
+
+def test_a_95_percent_interval_of_a_clustered_proportion_holds_the_truth_95_times_in_100() -> None:
+    truth, held, held_if_independent = 0.6, 0, 0
+    for repetition in range(200):
+        rows, groups = clustered(60, 5, seed=1000 + repetition)
+        for names, clusters in ((groups, True), ([str(i) for i in range(len(rows))], False)):
+            found = interval95(mean, group_sums(rows, names), seed=repetition, resamples=200)
+            assert found is not None
+            inside = found[0] <= truth <= found[1]
+            held += inside and clusters
+            held_if_independent += inside and not clusters
+    assert 0.89 <= held / 200 <= 0.99
+    assert held_if_independent / 200 < 0.85

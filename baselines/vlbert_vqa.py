@@ -170,8 +170,8 @@ def read_folder(folder: Path) -> tuple[VLBertOverCrops, Vocabulary, AnswererConf
         network = VLBertOverCrops(config, vocabulary)
     except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
         raise BadInput(
-            f"{folder}: config.json and vocab.txt do not describe a VL-BERT answerer ({error}); "
-            "take those it was trained with"
+            f"{files[0]} and {files[1]} do not describe a VL-BERT answerer ({error}); take those "
+            "it was trained with"
         ) from None
     try:
         state = {name: value.float() for name, value in load_file(str(files[2])).items()}

@@ -43,9 +43,11 @@ def score_predictions(request: ScoreRequest) -> Finished:
 
     BadInput for ids that the data set lacks, and for missing ones unless `allow_missing`.
     """
+    task_spec, data_spec = find_task(request.task)
+    if not request.predictions.is_file():
+        raise BadInput(f"{request.predictions}: no such file of predictions; correct the path")
     if request.name in ("", ".", "..") or not set("/\\\0").isdisjoint(request.name):
         raise BadInput(f"--name {request.name!r} is to name a folder; take a plain word")
-    task_spec, data_spec = find_task(request.task)
     if request.files:
         data_spec = _data_set_of_files(request, task_spec, data_spec)
     task: Task = load_attribute(task_spec.load)
@@ -142,8 +144,6 @@ def _check_ids(
 def read_predictions(task: Task, path: Path) -> Mapping[str, Json | None]:
     """Sample id -> prediction, None for a sample that failed. A file ending in .jsonl holds our
     lines, {"id": ..., "prediction": {...}}; any other is the task's to read."""
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file of predictions; correct the path")
     if path.suffix != ".jsonl":
         return task.read_results(path)
     predictions: dict[str, Json | None] = {}

@@ -46,7 +46,7 @@ def theirs(
             env={**os.environ, "PYTHONPATH": str(site)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     return run

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -52,36 +52,39 @@ def _print(console: Console, result: dict[str, Any]) -> None:
         f"\n  [bold]{escape(model['name'])}[/bold] on [bold]{result['task']}/{data['dataset']}"
         f"[/bold] {data['split']}, {data['n']:,} samples{size}\n"
     )
-    console.print(_table(result))
+    primary = result["primary"]
+    console.print(_table([(name, value, "") for name, value in result["metrics"].items()], True))
+    for heading, rows in _sections(result, primary):
+        console.print(f"\n  [dim]{escape(heading)}[/dim]")
+        console.print(_table(rows))
+    console.print()
     for line in _closing_lines(result):
         console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
-def _table(result: dict[str, Any]) -> Table:
+_Row: TypeAlias = tuple[str, dict[str, Any], str]  # name, value, note
+
+
+def _table(rows: list[_Row], first: bool = False) -> Table:
+    """Columns of the same widths in every table, so that they stand under each other."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2), pad_edge=True, header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=first, header_style="dim")
+    table.add_column("", width=28, no_wrap=True)
+    table.add_column("score", width=6, justify="right")
+    table.add_column("95% interval", width=14, justify="right")
+    table.add_column("samples", width=8, justify="right")
     table.add_column("")
-    for heading in ("score", "95% interval", "samples"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    primary = result["primary"]
-    for name, value in result["metrics"].items():
-        style = "bold" if name == primary else None
-        table.add_row(name, *_cells(value), "", style=style)
-    for heading, rows in _sections(result, primary):
-        table.add_row()
-        table.add_row(f"[dim]{heading}[/dim]")
-        for name, value, note in rows:
-            table.add_row(f"  {escape(name)}", *_cells(value), escape(note))
+    for index, (name, value, note) in enumerate(rows):
+        indent = "  " if first else "    "
+        style = "bold" if first and index == 0 else None
+        table.add_row(indent + escape(name), *_cells(value), escape(note), style=style)
     return table
 
 
-def _sections(
-    result: dict[str, Any], primary: str
-) -> Iterator[tuple[str, list[tuple[str, dict[str, Any], str]]]]:
-    """(heading, [(name, value, note)])."""
+def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[_Row]]]:
+    """(heading, rows)."""
     floors = {**result.get("floors", {}), **result.get("ceilings", {})}
     if floors:
         ceilings = result.get("ceilings", {})
@@ -98,7 +101,7 @@ def _sections(
         )
     if result.get("controls"):
         yield (
-            "controls: without the right picture",
+            "controls: the model without the right picture",
             [
                 (name, entry.get(primary, {}), entry.get("reason") or _gain(entry[primary]))
                 for name, entry in result["controls"].items()

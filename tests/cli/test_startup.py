@@ -30,7 +30,7 @@ def imported_by(folder: Path, *arguments: str) -> tuple[int, set[str]]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     last = next(x for x in reversed(done.stderr.splitlines()) if x.startswith("imported: "))
     return done.returncode, set(last.split()[1:])

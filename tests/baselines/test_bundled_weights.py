@@ -1,0 +1,146 @@
+"""The bundled weights keep what their cards promise, and the engine its promises with a real model:
+bars of accuracy, the same result for any batch size, the same bytes after kills."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.baselines.retrain import BUNDLED, WEIGHTS, finished, folder_of
+from harness.evaluate import EvalRequest, Finished, evaluate
+
+SMALL = EvalRequest("vqa/toybox", "vlbert", limit=300, controls="none", device="cpu")
+RUNS: dict[tuple[str, str, str], Finished] = {}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Evaluates (task, model, split) whole, once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def whole(task: str, model: str, split: str = "test") -> Any:
+        key = (task, model, split)
+        if key not in RUNS:
+            request = EvalRequest(
+                task, model, split=split, output=folder, device="cpu", controls="sample"
+            )
+            RUNS[key] = evaluate(request)
+        return RUNS[key].result
+
+    return whole
+
+
+def accuracy(result: Any) -> float:
+    return float(result["metrics"]["accuracy"]["value"])
+
+
+@pytest.mark.parametrize(("model", "task"), BUNDLED)
+def test_every_bundled_file_is_finished_and_has_its_card(model: str, task: str) -> None:
+    folder = folder_of(model, task)
+    assert finished(folder)
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    assert f"harness train --task {task} --model {model}" in card
+    assert {path.name for path in folder.iterdir()} == {
+        *("card.md", "config.json", "curve.json", "model.safetensors", "vocab.txt"),
+    }
+
+
+def test_bundled_weights_stay_small() -> None:
+    """15 MiB for the whole project, of which this much for question answering."""
+    size = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
+    assert size < 5 * 2**20
+
+
+def test_vlbert_answers_toybox_in_every_family(run: Any) -> None:
+    result = run("vqa/toybox", "vlbert")
+    ceiling = result["ceilings"]["oracle"]
+    assert accuracy(result) >= 0.93 * ceiling["accuracy"]["value"]
+    families = result["breakdowns"]["question_type"]
+    assert len(families) == 6
+    for family, value in families.items():
+        best = ceiling["breakdowns"]["question_type"][family]["value"]
+        assert value["value"] >= 0.85 * best, family
+
+
+def test_vlbert_answers_about_pairs_that_training_never_showed(run: Any) -> None:
+    result = run("vqa/toybox", "vlbert", "test-comp")
+    assert accuracy(result) >= 0.88 * result["ceilings"]["oracle"]["accuracy"]["value"]
+
+
+def test_questions_alone_give_little_away(run: Any) -> None:
+    """The floor prior and the same model trained without pictures, against the oracle."""
+    result = run("vqa/toybox", "vlbert")
+    ceiling = result["ceilings"]["oracle"]["accuracy"]["value"]
+    assert result["floors"]["prior"]["accuracy"]["value"] <= 0.45 * ceiling
+    assert accuracy(run("vqa/toybox", "vlbert-blind")) <= 0.45 * ceiling
+
+
+def test_vlbert_beats_each_of_its_controls(run: Any) -> None:
+    controls = run("vqa/toybox", "vlbert")["controls"]
+    assert set(controls) == {"shuffled", "blind", "vlbert-blind"}
+    for name, control in controls.items():
+        assert control["accuracy"]["gain"]["ci95"][0] > 0.3, name
+
+
+def test_vlbert_answers_easy_vqa(run: Any) -> None:
+    pytest.importorskip("easy_vqa", reason="the data set is in the package easy-vqa")
+    result = run("vqa/easy-vqa", "vlbert")
+    assert result["data"]["n"] == 9673
+    assert accuracy(result) >= 0.97
+    assert result["floors"]["prior"]["accuracy"]["value"] == pytest.approx(0.670, abs=5e-4)
+
+
+# ---------------------------------------------------------------- the engine's promises
+
+
+def predictions(path: Path) -> dict[str, tuple[str, float]]:
+    lines = (path / "samples.jsonl").read_text(encoding="ascii").splitlines()
+    entries = [json.loads(line) for line in lines]
+    return {e["id"]: (e["prediction"]["answer"], e["prediction"]["confidence"]) for e in entries}
+
+
+def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
+    runs = [evaluate(replace(SMALL, output=tmp_path)) for _ in range(2)]
+    assert runs[0].path != runs[1].path
+    first, second = ((run.path / "samples.jsonl").read_bytes() for run in runs)
+    assert first == second
+
+
+def test_any_batch_size_gives_the_same_result(tmp_path: Path) -> None:
+    by_size = {
+        size: evaluate(replace(SMALL, batch_size=size, output=tmp_path / str(size)))
+        for size in (1, 7, 64)
+    }
+    expected = predictions(by_size[64].path)
+    for run in by_size.values():
+        found = predictions(run.path)
+        assert found.keys() == expected.keys()
+        for id, (answer, confidence) in found.items():
+            assert answer == expected[id][0]
+            # the log rounds to 1e-6
+            assert confidence == pytest.approx(expected[id][1], abs=1.2e-5)
+        assert run.result["metrics"] == by_size[64].result["metrics"]
+
+
+def test_three_kills_leave_the_same_bytes(tmp_path: Path) -> None:
+    straight = evaluate(replace(SMALL, output=tmp_path / "straight"))
+    request = replace(SMALL, output=tmp_path / "killed")
+    for kill_at in (64, 128, 256):
+
+        def stage(what: str, done: int, total: int, kill_at: int = kill_at) -> None:
+            if done >= kill_at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(request, stage)
+        (log,) = (tmp_path / "killed").rglob("samples.jsonl")
+        with log.open("ab") as file:
+            file.write(b'{"id": "test-000')  # what a kill in the middle of a line leaves
+    finished_run = evaluate(request)
+    assert finished_run.resumed
+    killed, whole = ((run.path / "samples.jsonl").read_bytes() for run in (finished_run, straight))
+    assert killed == whole

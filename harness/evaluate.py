@@ -131,7 +131,8 @@ def evaluate(request: EvalRequest, stage: Stage | None = None) -> Finished:
 
 
 def choose_device(asked: str, model: ModelSpec) -> str:
-    """ "auto" takes a GPU where there is one. Floors need none, and no torch to find that out."""
+    """The device to run on: for "auto" a GPU where there is one. Floors need none, and no torch to
+    find that out."""
     if model.kind != "model" or asked == "cpu":
         return "cpu"
     import torch

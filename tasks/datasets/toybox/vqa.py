@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 from ...vqa_target import VqaTarget
 from . import VERSION
+from .asking import AskedQuestion, ask
 from .chance import Chance
 from .phrases import VALUES
-from .questions import AskedQuestion, ask, parse, spoken_of
+from .questions import parse, spoken_of
 from .scenes import PICTURES, SPLITS, Scene, make_scene
 
 QUESTIONS_PER_PICTURE = 5

@@ -9,6 +9,7 @@ from itertools import combinations, product
 
 import pytest
 
+from harness.tasks.datasets.toybox.asking import FAMILIES, AskedQuestion
 from harness.tasks.datasets.toybox.phrases import (
     VALUES,
     Phrase,
@@ -18,10 +19,8 @@ from harness.tasks.datasets.toybox.phrases import (
 )
 from harness.tasks.datasets.toybox.questions import (
     EXTREMES,
-    FAMILIES,
     RELATIONS,
     WORDINGS,
-    AskedQuestion,
     Program,
     answer,
     parse,

@@ -142,6 +142,6 @@ def pack(parts: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
     """
     states, mask = torch.cat(parts, dim=1), torch.cat(masks, dim=1)
     longest = int(mask.sum(dim=1).max())
-    order = torch.argsort(~mask, dim=1, stable=True)[:, :longest]
+    order = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)[:, :longest]
     states = states.gather(1, order[:, :, None].expand(-1, -1, states.shape[2]))
     return states, mask.gather(1, order)

@@ -69,8 +69,10 @@ def find_regions(picture: Picture, config: RegionConfig) -> PictureRegions:
     pixels = picture.read()
     if config.kind == "segments":
         regions = segment(pixels, config.most)
-    else:
+    elif config.kind == "grid":
         regions = grid(pixels, config.rows, config.columns)
+    else:
+        raise ValueError(f"regions of the unknown kind {config.kind!r}")
     return PictureRegions(
         crops(pixels, regions, config.side),
         whole_picture_first(pixels, regions),

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import click
 
+from harness.cli.train import measure
+from harness.registry import find_task
+
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 BUNDLED = (
     ("vlbert", "vqa/toybox"),
@@ -33,8 +36,15 @@ def finished(folder: Path) -> bool:
 @click.command()
 @click.option("--jobs", type=click.IntRange(min=1), default=2, help="Trainings at once.")
 @click.option("--again", is_flag=True, help="Train finished files anew.")
-def main(jobs: int, again: bool) -> None:
+@click.option("--measure", "only_measure", is_flag=True, help="Only write the cards' tables anew.")
+def main(jobs: int, again: bool, only_measure: bool) -> None:
     """Train every bundled file that is not finished."""
+    if only_measure:
+        for model, task in BUNDLED:
+            _, dataset = find_task(task)
+            splits = (dataset.test_split, *dataset.also_measured)
+            measure(folder_of(model, task), task, model, splits)
+        return
     left = [pair for pair in BUNDLED if again or not finished(folder_of(*pair))]
     with ThreadPoolExecutor(jobs) as pool:
         codes = list(pool.map(lambda pair: _train(pair[0], pair[1], _threads(jobs)), left))

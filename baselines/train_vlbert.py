@@ -7,17 +7,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from harness.errors import BadInput
+from harness.store import write_json
 from harness.types import TrainRequest
 
 from .region_encoder import RegionConfig
@@ -84,7 +84,21 @@ def recipe_for(name: str, options: dict[str, str]) -> Recipe:
             changes[option] = kind(value)
         except ValueError:
             raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
-    return replace(recipe, **changes)
+    recipe = replace(recipe, **changes)
+    _check_recipe(recipe)
+    return recipe
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    if recipe.regions not in ("segments", "grid"):
+        raise BadInput(f"--set regions={recipe.regions}: must be segments or grid")
+    for name in ("epochs", "pictures_a_batch", "hidden_size", "layers", "heads", "rows", "columns"):
+        if getattr(recipe, name) < 1:
+            raise BadInput(f"--set {name}={getattr(recipe, name)}: must be 1 or more")
+    if recipe.hidden_size % recipe.heads:
+        raise BadInput(
+            f"--set hidden_size={recipe.hidden_size}: must be a multiple of heads={recipe.heads}"
+        )
 
 
 # ---------------------------------------------------------------- learning
@@ -136,18 +150,19 @@ def _train(request: TrainRequest, blind: bool) -> None:
     recipe = recipe_for(name, dict(request.options))
     if not request.train.answers:
         raise BadInput(f"{name}: its training part has no answer vocabulary, VL-BERT needs one")
+    checkpoints = _prepare_checkpoints(request, recipe, blind)
     set_seed(request.seed)
     start = time.monotonic()
     vocabulary = learn_vocabulary(sample.input.text for sample in request.train.samples)
     config = _config(request, recipe, vocabulary, blind)
     answers = {answer: index for index, answer in enumerate(config.answers)}
     words = label_words_of(request.train)
+    network = WithLosses(VLBertOverCrops(config, vocabulary), len(words), recipe.region_loss)
     train = examples_of(request.train, vocabulary, answers, config.regions, words)
     print(f"{time.monotonic() - start:6.0f} s  {len(train)} pictures cut up", flush=True)
     validation = request.validation and examples_of(
         request.validation, vocabulary, answers, config.regions, words
     )
-    network = WithLosses(VLBertOverCrops(config, vocabulary), len(words), recipe.region_loss)
     trainer = SoftScoreTrainer(
         model=network,
         args=_arguments(request, recipe, bool(validation)),
@@ -157,15 +172,50 @@ def _train(request: TrainRequest, blind: bool) -> None:
         callbacks=[PlainProgress()],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoints = request.output / "checkpoints"
-    find_last: Callable[[str], str | None] = get_last_checkpoint
-    last = find_last(str(checkpoints)) if checkpoints.is_dir() else None
-    trainer.train(resume_from_checkpoint=last if request.resume else None)
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
     save_folder(request.output, network.network, vocabulary, config)
     curve = [entry for entry in trainer.state.log_history if "eval_soft_score" in entry]
     (request.output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
     _write_card(request, recipe, config, network.network, curve, time.monotonic() - start)
     shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _prepare_checkpoints(request: TrainRequest, recipe: Recipe, blind: bool) -> Path:
+    """The folder of checkpoints, emptied on --restart. BadInput if it holds those of another
+    training, which must not go on as this one."""
+    folder = request.output / "checkpoints"
+    asked = {
+        "recipe": asdict(recipe),
+        "seed": request.seed,
+        "blind": blind,
+        "data_sha256": request.train.sha256,
+        "samples": len(request.train.samples),
+    }
+    if not request.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    noted = folder / "request.json"
+    if noted.is_file():
+        try:
+            same = json.loads(noted.read_text(encoding="utf-8")) == asked
+        except ValueError:
+            same = False
+        if not same:
+            raise BadInput(f"{folder}: of another training that was stopped; give --restart or -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(noted, asked)
+    return folder
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written whole; a kill may have torn the last one, which is
+    removed."""
+    steps = sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
+    for path in steps:
+        # the state is the last file that Trainer writes
+        if (path / "trainer_state.json").is_file() and (path / "optimizer.pt").is_file():
+            return str(path)
+        shutil.rmtree(path)
+    return None
 
 
 def _config(
@@ -195,7 +245,7 @@ def _config(
 
 
 def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(request.output / "checkpoints"),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.pictures_a_batch,
@@ -209,7 +259,7 @@ def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> Traini
         use_cpu=request.device == "cpu",
         eval_strategy="epoch" if evaluates else "no",
         save_strategy="epoch",
-        save_total_limit=1,
+        save_total_limit=2,
         logging_strategy="epoch",
         remove_unused_columns=False,
         label_names=["targets"],
@@ -217,6 +267,9 @@ def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> Traini
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
+    # one device: the rows of a batch refer to its pictures and are not to be split
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def _write_card(

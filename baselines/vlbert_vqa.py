@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,6 @@ class AnswererConfig:
     regions: RegionConfig
     answers: tuple[str, ...]
     trained_on: str = ""
-    about: dict[str, Any] = field(default_factory=dict)
 
 
 class VLBertOverCrops(nn.Module):
@@ -150,6 +149,7 @@ def save_folder(
         for name, value in network.state_dict().items()
     }
     save_file(state, str(folder / "model.safetensors"))
+    (folder / "model.safetensors").chmod(0o644)  # it comes out readable to its writer alone
 
 
 def read_folder(folder: Path) -> tuple[VLBertOverCrops, Vocabulary, AnswererConfig]:
@@ -190,7 +190,6 @@ def _read_config(path: Path) -> AnswererConfig:
         regions=RegionConfig(**regions),
         answers=tuple(content["answers"]),
         trained_on=content.get("trained_on", ""),
-        about=content.get("about", {}),
     )
 
 
@@ -230,6 +229,10 @@ def load_answerer(request: LoadRequest, name: str) -> VLBertAnswerer:
             else f"{folder}: no such folder; --weights takes a folder that `harness train` wrote"
         )
     network, vocabulary, config = read_folder(folder)
+    if request.device != "cpu":
+        # TF32 would move scores by 1e-3 against the CPU's
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     dtype = getattr(torch, request.dtype)
     description = ModelDescription(
         weights_sha256=sha256_of_files([folder / "model.safetensors", folder / "vocab.txt"]),

@@ -77,7 +77,7 @@ def _labels(
     for row, box in enumerate(regions.boxes.tolist()[1:], start=1):
         best = max(annotations, key=lambda a: _overlap(a.box, box), default=None)
         if best is not None and _overlap(best.box, box) >= 0.5:
-            labels[row] = [label_words[word] for word in best.labels]
+            labels[row] = [label_words[word] for word in best.labels if word in label_words]
     return labels
 
 
@@ -152,13 +152,14 @@ class Collator:
 
 
 def label_words_of(dataset: Dataset) -> dict[str, int]:
-    """Every word that annotates a region of the first thousand samples -> its index."""
+    """Every word that annotates a region of the data set -> its index, in the order of words."""
     if dataset.region_annotations is None:
         return {}
+    pictures = {sample.group: sample.input.visual for sample in dataset.samples}
     words = {
         word
-        for sample in dataset.samples[:1000]
-        for annotation in dataset.region_annotations(sample.input.visual)
+        for picture in pictures.values()
+        for annotation in dataset.region_annotations(picture)
         for word in annotation.labels
     }
     return {word: index for index, word in enumerate(sorted(words))}

@@ -96,7 +96,8 @@ def _as_json(prediction: Json) -> Json:
 def _model_failed(batch: Sequence[Sample], error: Exception) -> str:
     return (
         f"the model failed on samples {batch[0].id} to {batch[-1].id}: {_one_line(error)}; what "
-        "was predicted is kept (--debug shows where; --keep-going records such samples as failed)"
+        "was predicted is kept (`harness --debug eval` shows where; --keep-going records such "
+        "samples as failed)"
     )
 
 

@@ -5,18 +5,21 @@ files. What `harness score` does; prints nothing and knows no task.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import BadInput
-from .evaluate import Finished, report
+from .evaluate import Finished
 from .media.checksums import sha256_of_file
 from .provenance import environment
 from .registry import find_task, load_attribute
-from .score import score, write_rows
+from .score import report, write_rows
+from .setting import EvalRequest, Setting
 from .store import SCHEMA, Record, Run, append, locked, open_run
 from .types import Dataset, DatasetSpec, Json, Sample, Task, TaskSpec
+from .yardsticks import floors_and_ceilings
 
 
 @dataclass(frozen=True)
@@ -68,29 +71,48 @@ def score_predictions(request: ScoreRequest) -> Finished:
         "seed": request.seed,
     }
     run = open_run(request.output, task_spec.name, dataset.name, request.name, decides)
+    setting = Setting(
+        EvalRequest(
+            f"{task_spec.name}/{data_spec.name}",
+            request.name,
+            split=dataset.split,
+            data_dir=request.data_dir,
+            seed=request.seed,
+        ),
+        task_spec,
+        data_spec,
+        task,
+        dataset,
+        dataset.samples[:],
+    )
     with locked(run):
-        scored = score(task, dataset, dataset.samples, records, task_spec.breakdowns, request.seed)
-        _write_log(run, dataset.samples, records)
+        scored = setting.score(setting.samples, records)
+        _write_log(run, setting.samples, records)
         write_rows(run.path / "rows.parquet", scored, records)
         result: Json = {
             "schema": SCHEMA,
-            "status": "complete",
+            "status": "failed" if scored.coverage.unscored else "complete",
             "task": task_spec.name,
             "data": {
                 "dataset": dataset.name,
                 "split": dataset.split,
                 "sha256": dataset.sha256,
-                "n": len(dataset.samples),
+                "n": len(setting.samples),
             },
             "model": {"name": request.name, "weights_sha256": None, "parameters": None},
             "predictions": str(request.predictions),
             "decides": decides,
             "seed": request.seed,
+            "device": None,
             "dtype": "unstated",
+            "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "controls": {},
             **report(task_spec, dataset, scored, "unstated"),
+            **floors_and_ceilings(setting),
             **environment(),
         }
+        if scored.coverage.unscored:
+            result["reason"] = f"{scored.coverage.unscored} samples have no prediction"
         run.write("run.json", result)
     return Finished(run.path, result, False)
 
@@ -116,6 +138,10 @@ def _data_set_of_files(request: ScoreRequest, task: TaskSpec, dataset: DatasetSp
 
 def _dataset_to_score(request: ScoreRequest, data_spec: DatasetSpec) -> Dataset:
     split = request.split or data_spec.test_split
+    if split not in data_spec.splits:
+        raise BadInput(
+            f"{request.task} has no split {split!r}; it has {', '.join(data_spec.splits)}"
+        )
     if not request.files:
         opened: Dataset = load_attribute(data_spec.load)(request.data_dir, split)
         return opened

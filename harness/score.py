@@ -6,13 +6,13 @@ Every sample of the data set counts, once: a missing, failed or invalid one has 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .stats import group_sums, interval95
+from .stats import all_alike95, group_sums, interval95
 from .store import Record
-from .types import Dataset, Metric, Sample, Task
+from .types import Dataset, Json, Metric, Sample, Task, TaskSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +41,9 @@ class Coverage:
     invalid: int
 
     @property
-    def complete(self) -> bool:
-        return self.missing == 0 and self.failed == 0
+    def unscored(self) -> int:
+        """Samples without a prediction: the run is incomplete."""
+        return self.missing + self.failed
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,15 @@ def score(
 
 
 def value_of(metric: Metric, rows: FloatArray, samples: Sequence[Sample], seed: int) -> Value:
-    """A metric of these rows, with the interval from resampling groups."""
+    """A metric of these rows, with the interval from resampling groups. Where all samples are
+    alike at an end of the metric's range, resampling shows no spread, and the interval is Wilson's
+    for that many groups."""
     sums = group_sums(rows, [sample.group for sample in samples])
     value = float(metric.aggregate(sums.sum(axis=0)))
-    return Value(value, interval95(metric.aggregate, sums, seed), len(samples))
+    ci95 = interval95(metric.aggregate, sums, seed)
+    if ci95 is not None and ci95[0] == ci95[1] and value in (metric.low, metric.high):
+        ci95 = all_alike95(value, metric.low, metric.high, len(sums))
+    return Value(value, ci95, len(samples))
 
 
 def _by_tag(
@@ -125,6 +131,31 @@ def signature(metric: Metric, task: str, dataset: Dataset, n: int, dtype: str) -
         "harness": __version__,
     }
     return "|".join(f"{name}:{value}" for name, value in parts.items())
+
+
+def report(task: TaskSpec, dataset: Dataset, scored: Scored, dtype: str) -> Json:
+    """The part of run.json that scoring makes."""
+    coverage = scored.coverage
+    return {
+        "metrics": {
+            metric.name: {
+                **as_json(scored.values[metric.name]),
+                "invalid": coverage.missing + coverage.failed + coverage.invalid,
+                "signature": signature(metric, task.name, dataset, len(scored.samples), dtype),
+            }
+            for metric in scored.metrics
+        },
+        "primary": scored.metrics[0].name,
+        "breakdowns": {
+            tag: {name: as_json(value) for name, value in parts.items()}
+            for tag, parts in scored.breakdowns.items()
+        },
+        "coverage": asdict(coverage),
+    }
+
+
+def as_json(value: Value) -> Json:
+    return {"value": value.value, "ci95": value.ci95 and list(value.ci95), "n": value.n}
 
 
 def write_rows(path: Path, scored: Scored, records: Mapping[str, Record]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .types import FloatArray
 
 RESAMPLES = 1000
+_Z2 = 1.959964**2  # of the normal's 97.5% point
 _BLOCK = 2_000_000  # counts held at once: 16 MB
 
 
@@ -74,6 +75,13 @@ def _middle95(values: FloatArray) -> tuple[float, float] | None:
         return None
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
+
+
+def all_alike95(value: float, low: float, high: float, groups: int) -> tuple[float, float]:
+    """The 95% interval of a proportion of which every group gave one end of the range: Wilson's
+    (1927) score interval for 0 or all of `groups`, stretched from [0, 1] to [low, high]."""
+    reach = (high - low) * _Z2 / (groups + _Z2)
+    return (low, low + reach) if value == low else (high - reach, high)
 
 
 def paired_difference(

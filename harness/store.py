@@ -69,12 +69,16 @@ def open_run(root: Path, task: str, dataset: str, model: str, decides: Mapping[s
             return Run(last, key, resumed=(last / "samples.jsonl").exists())
     path = folder / f"{key}-{counters[-1] + 1 if counters else 1}"
     try:
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(
             f"{path}: cannot be made ({error.strerror}); give another folder with -o"
         ) from None
     return Run(path, key, resumed=False)
+
+
+def is_complete(run: Run) -> bool:
+    return _status(run.path) == "complete"
 
 
 def _status(path: Path) -> str:

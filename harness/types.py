@@ -79,7 +79,8 @@ class RegionAnnotation:
 class Dataset:
     """One split of a data set, opened.
 
-    `samples` are light: their pictures decode on demand. `sha256` covers all that decides a score.
+    `samples` are light: their pictures decode on demand. `sha256` covers the questions and answers,
+    and the pictures where that is cheap; the data set's module says what it covers.
     `answers` is the answer vocabulary of the train part, where the task has one.
 
     What only training may use, where a data set has it: `region_annotations` of a picture, and
@@ -234,6 +235,7 @@ class DatasetSpec:
     test_split: str = "test"
     train_split: str = "train"
     validation_split: str = "val"  # "" where there is none
+    also_measured: tuple[str, ...] = ()  # splits that a card of weights shows beside the test split
     prior_split: str = ""  # what the floor `prior` is fitted on, if not the train split
     files: tuple[str, ...] = ()  # roles of the official files that `load_files` takes
     load_files: str = ""  # "module:attribute" of (role -> path, split) -> Dataset

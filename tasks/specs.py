@@ -21,6 +21,7 @@ VQA = TaskSpec(
             load=f"{_DATASETS}.toybox.vqa:load",
             splits=("train", "val", "test", "test-comp"),
             where="embedded",
+            also_measured=("test-comp",),
         ),
         DatasetSpec(
             name="easy-vqa",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import BadInput
-from harness.metrics.vqa import Variant, vqa_accuracy
+from harness.metrics.vqa import Variant, normalize_answer, vqa_accuracy
 from harness.types import Answerer, Dataset, Json, Metric, Question, UniformAnswer
 
 from .vqa_target import VqaTarget
@@ -93,9 +93,25 @@ def _result(path: Path, number: int, entry: object) -> tuple[str, str]:
 def _metric(name: str, variant: Variant, vocabulary: tuple[str, ...]) -> Metric:
     """Accuracy as a mean; a sample's statistics are (accuracy, 1)."""
 
+    by_form: dict[str, list[str]] = {}
+    for answer in vocabulary:
+        by_form.setdefault(normalize_answer(answer), []).append(answer)
+
+    def uniform(target: VqaTarget) -> float:
+        """The mean accuracy over the vocabulary. Only an answer whose normal form some annotator
+        gave can score; equal answers have equal normal forms."""
+        if not vocabulary:
+            raise BadInput("the data set has no answer vocabulary, over which chance is uniform")
+        forms = {normalize_answer(answer) for answer in target.answers}
+        likely = [answer for form in forms for answer in by_form.get(form, ())]
+        scores = [vqa_accuracy(answer, target.answers, variant) for answer in sorted(likely)]
+        return sum(scores) / len(vocabulary)
+
     def rows(predictions: Sequence[Json | None], targets: Sequence[VqaTarget]) -> FloatArray:
         scores = [
-            _accuracy(prediction, target, variant, vocabulary)
+            uniform(target)
+            if prediction is not None and prediction.get("uniform") is True
+            else _accuracy(prediction, target, variant)
             for prediction, target in zip(predictions, targets, strict=True)
         ]
         return np.array([(score, 1.0) for score in scores]).reshape(-1, 2)
@@ -109,14 +125,7 @@ def mean_of_rows(sums: FloatArray) -> FloatArray:
         return np.asarray(sums[..., 0] / sums[..., 1])
 
 
-def _accuracy(
-    prediction: Json | None, target: VqaTarget, variant: Variant, vocabulary: tuple[str, ...]
-) -> float:
+def _accuracy(prediction: Json | None, target: VqaTarget, variant: Variant) -> float:
     if prediction is None:
         return 0.0
-    if prediction.get("uniform") is True:
-        if not vocabulary:
-            raise BadInput("the data set has no answer vocabulary, over which chance is uniform")
-        # only answers that an annotator gave can score
-        return sum(vqa_accuracy(a, target.answers, variant) for a in vocabulary) / len(vocabulary)
     return vqa_accuracy(prediction["answer"], target.answers, variant)

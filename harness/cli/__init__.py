@@ -49,16 +49,23 @@ class _Verbs(click.Group):
             formatter.write_dl(list(_VERBS.items()))
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Verbs,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="harness")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def group(debug: bool) -> None:
+@click.pass_context
+def group(context: click.Context, debug: bool) -> None:
     """Evaluate vision-language models with numbers that can be stood behind.
 
     \b
     harness ls                                 what there is
     harness eval --task vqa --model vlbert     a result with interval and controls
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
@@ -68,19 +75,20 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         group(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped; what was predicted is kept and the same command goes on from there", 130)
+        _fail("stopped; what was done is kept and the same command goes on from there", 130)
     except HarnessError as error:
         if debug:
             raise
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:
+    except BrokenPipeError:  # `harness ls | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"this is a bug in harness: {error!r}; `harness --debug VERB ...` shows where", 70)
 
 
 def _fail(message: str, code: int) -> None:

@@ -57,6 +57,8 @@ def _print(console: Console, result: dict[str, Any]) -> None:
     for heading, rows in _sections(result, primary):
         console.print(f"\n  [dim]{escape(heading)}[/dim]")
         console.print(_table(rows))
+    for line in _warnings(result, primary):
+        console.print(f"\n  {line}", soft_wrap=True, markup=False, style="yellow")
     console.print()
     for line in _closing_lines(result):
         console.print(f"  {line}", soft_wrap=True, markup=False)
@@ -94,7 +96,7 @@ def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[
                 (
                     name,
                     entry.get(primary, {}),
-                    entry.get("reason", "ceiling" if name in ceilings else ""),
+                    "ceiling" if name in ceilings else "",
                 )
                 for name, entry in floors.items()
             ],
@@ -103,7 +105,7 @@ def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[
         yield (
             "controls: the model without the right picture",
             [
-                (name, entry.get(primary, {}), entry.get("reason") or _gain(entry[primary]))
+                (name, entry.get(primary, {}), _gain(entry[primary]) if primary in entry else "")
                 for name, entry in result["controls"].items()
             ],
         )
@@ -124,8 +126,19 @@ def _gain(entry: dict[str, Any]) -> str:
     if gain["ci95"] is None:
         return f"model {100 * gain['value']:+.1f}"
     low, high = (100 * bound for bound in gain["ci95"])
-    warning = "" if low > 0 else "  the model does not beat this control"
-    return f"model {100 * gain['value']:+.1f} [{low:+.1f}, {high:+.1f}]{warning}"
+    return f"model {100 * gain['value']:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _warnings(result: dict[str, Any], primary: str) -> Iterator[str]:
+    """What a reader must not miss: yardsticks that could not be had, controls not beaten."""
+    sections = (result.get(name, {}) for name in ("floors", "ceilings", "controls"))
+    for name, entry in (pair for section in sections for pair in section.items()):
+        if "reason" in entry:
+            yield f"{name}: not computed: {entry['reason']}"
+        elif "gain" in entry.get(primary, {}):
+            ci95 = entry[primary]["gain"]["ci95"]
+            if ci95 is not None and ci95[0] <= 0:
+                yield f"warning: the model does not beat this control: {name}"
 
 
 def _cells(value: dict[str, Any]) -> tuple[str, str, str]:

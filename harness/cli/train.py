@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,9 +52,11 @@ def command(
     from dataclasses import replace
 
     from harness.errors import BadInput
-    from harness.evaluate import EvalRequest, choose_device, evaluate
+    from harness.evaluate import choose_device
     from harness.registry import can_do, find_model, find_task, load_attribute
     from harness.types import TrainRequest
+
+    from .show import show
 
     task_spec, data_spec = find_task(task)
     model_spec = find_model(model)
@@ -83,11 +86,44 @@ def command(
     click.echo(f"weights: {folder}")
     if no_eval:
         return
-    finished = evaluate(EvalRequest(name, model_spec.name, data_dir=data_dir, weights=folder))
-    _add_to_card(folder / "card.md", finished)
-    from .show import show
+    splits = (data_spec.test_split, *data_spec.also_measured)
+    for finished in measure(folder, name, model_spec.name, splits, data_dir, request.device, seed):
+        show(finished, as_json=False)
 
-    show(finished, as_json=False)
+
+def measure(
+    folder: Path,
+    task: str,
+    model: str,
+    splits: Sequence[str],
+    data_dir: Path | None = None,
+    device: Any = "cpu",
+    seed: int = 0,
+) -> list[Finished]:
+    """Evaluates a weights folder on each split and writes the tables at the end of its card, in
+    place of earlier ones."""
+    from harness.evaluate import EvalRequest, evaluate
+
+    from .show import plain_table
+
+    card = folder / "card.md"
+    text = card.read_text(encoding="utf-8").partition("\n## Measured")[0]
+    results = []
+    for split in splits:
+        request = EvalRequest(
+            task,
+            model,
+            split=split,
+            data_dir=data_dir,
+            weights=folder,
+            device=device,
+            seed=seed,
+        )
+        results.append(evaluate(request))
+        table = "\n".join(line.rstrip() for line in plain_table(results[-1].result).splitlines())
+        text += f"\n## Measured on {split}\n\n```{table}\n```\n"
+    card.write_text(text, encoding="utf-8")
+    return results
 
 
 def _name_and_value(option: str) -> tuple[str, str]:
@@ -97,10 +133,3 @@ def _name_and_value(option: str) -> tuple[str, str]:
     if not separator:
         raise BadInput(f"--set {option}: must be NAME=VALUE")
     return name, value
-
-
-def _add_to_card(card: Path, finished: Finished) -> None:
-    from .show import plain_table
-
-    with card.open("a", encoding="utf-8") as file:
-        file.write("\n## Measured\n\n```\n" + plain_table(finished.result) + "```\n")

@@ -55,7 +55,7 @@ def load(root: Path | None, split: str) -> Dataset:
         images=root / f"{split}2014",
         split=split,
         image_name=f"COCO_{split}2014_%012d.jpg",
-        vocabulary=train if split != "train" and train.is_file() else None,
+        vocabulary=train if train.is_file() else None,
     )
 
 
@@ -77,8 +77,8 @@ def load_files(
 
     A picture is `image_name` % image id in the folder `images`; without a folder, reading one
     raises BadInput. `answers` are the multiple_choice_answer values that at least 9 questions of
-    `vocabulary` have (another annotations file; or else of `annotations`), the most frequent first,
-    ties in alphabetical order. `sha256` covers the questions and the annotations file, neither the
+    the annotations file `vocabulary` have, the most frequent first, ties in alphabetical order;
+    none without that file: a vocabulary of the evaluated answers would give some away. `sha256` covers the questions and the annotations file, neither the
     pictures nor `vocabulary`.
 
     Raises BadInput, naming the file and the record, if a file is missing, not JSON or lacks a key,
@@ -96,7 +96,7 @@ def load_files(
         _sample(id, record, annotated[id], pictures[record["image_id"]])
         for id, record in asked.items()
     )
-    counted = annotated if vocabulary is None else _read_annotations(vocabulary)
+    counted = {} if vocabulary is None else _read_annotations(vocabulary)
     return Dataset(
         name="vqav2",
         split=split,

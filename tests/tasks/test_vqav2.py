@@ -113,11 +113,11 @@ def test_the_vocabulary_is_what_nine_questions_answer_most_frequent_first(tmp_pa
     answers = ["yes"] * 9 + ["no"] * 10 + ["blue"] * 9 + ["rare"] * 8
     write_split(
         tmp_path,
-        "val",
+        "train",
         [question(id) for id in range(len(answers))],
         [annotation(id, answer=answer) for id, answer in enumerate(answers)],
     )
-    assert load(tmp_path, "val").answers == ("no", "blue", "yes")
+    assert load(tmp_path, "train").answers == ("no", "blue", "yes")
 
 
 def test_the_vocabulary_of_val_comes_from_train_where_that_is_present(root: Path) -> None:

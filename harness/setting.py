@@ -1,0 +1,100 @@
+"""What every step of one evaluation shares: the request, the opened data set, how models load.
+Knows no task and computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import BadInput, HarnessError
+from .registry import load_attribute
+from .score import Scored, score
+from .store import Record
+from .types import Dataset, DatasetSpec, LoadRequest, ModelSpec, Sample, Task, TaskSpec
+
+Stage = Callable[[str, int, int], None]  # (what is being done, samples done, samples in all)
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A Stage that shows nothing."""
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """What `harness eval` is asked. `split` "" is the data set's test split."""
+
+    task: str
+    model: str
+    split: str = ""
+    data_dir: Path | None = None
+    weights: Path | None = None
+    limit: int | None = None
+    batch_size: int = 64
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    seed: int = 0
+    controls: Literal["none", "sample", "full"] = "sample"
+    keep_going: bool = False
+    output: Path = Path("runs")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every step of one evaluation shares."""
+
+    request: EvalRequest
+    task_spec: TaskSpec
+    data_spec: DatasetSpec
+    task: Task
+    dataset: Dataset
+    samples: Sequence[Sample]
+    device: str = "cpu"
+    stage: Stage = silent
+    _opened: dict[str, Dataset] = field(default_factory=dict)
+
+    def load(self, model: ModelSpec, weights: Path | None = None) -> Any:
+        """The model, ready to predict. BadInput if anything keeps it from loading."""
+        request = LoadRequest(
+            task=self.task_spec.name,
+            dataset=self.data_spec.name,
+            device=self.device,
+            dtype=self.request.dtype,
+            seed=self.request.seed,
+            weights=weights,
+            train=self.open_prior_part,
+        )
+        try:
+            return load_attribute(model.load)(request)
+        except HarnessError:
+            raise
+        except Exception as error:  # a plug-in's code: anything can happen
+            raise BadInput(
+                f"model {model.name} ({model.load}) fails to load: {error!r}; mend it, or "
+                "uninstall the package that offers it (`harness --debug eval` shows where)"
+            ) from error
+
+    def open_prior_part(self) -> Dataset:
+        """What `prior` is fitted on; BadInput if that holds the samples it would be scored on."""
+        spec, split = self.data_spec, self.dataset.split
+        fitted_on = spec.train_split
+        if spec.prior_split and split == spec.test_split:
+            fitted_on = spec.prior_split
+        if split == fitted_on:
+            raise BadInput(f"prior is fitted on {fitted_on}, the very samples of this evaluation")
+        return self.open(fitted_on)
+
+    def open(self, split: str) -> Dataset:
+        """Another part of the data set, opened once."""
+        if split == self.dataset.split:
+            return self.dataset
+        if split not in self._opened:
+            load = load_attribute(self.data_spec.load)
+            self._opened[split] = load(self.request.data_dir, split)
+        return self._opened[split]
+
+    def score(self, samples: Sequence[Sample], records: Mapping[str, Record]) -> Scored:
+        breakdowns = self.task_spec.breakdowns
+        return score(self.task, self.dataset, samples, records, breakdowns, self.request.seed)

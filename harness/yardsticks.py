@@ -1,0 +1,138 @@
+"""What a score is measured against: the controls of a model, the floors and the ceilings of a data
+set, on the very samples of the run. Knows no task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import controls
+from .errors import HarnessError
+from .predict import predict
+from .registry import can_do, find_model, model_specs
+from .score import Scored, as_json, report
+from .setting import Setting
+from .stats import paired_difference
+from .store import Record, Run
+from .types import Json, ModelSpec, Picture, Sample
+
+
+def run_controls(
+    setting: Setting, run: Run, spec: ModelSpec, model: Any, scored: Scored
+) -> dict[str, Json]:
+    """The model without the right pictures, on a share of the samples, paired with the model
+    itself on that share. A control that cannot be had says why."""
+    request = setting.request
+    if request.controls == "none" or spec.kind != "model":
+        return {}
+    most = len(setting.samples) if request.controls == "full" else controls.SHARE
+    part = controls.share(setting.samples, most, request.seed)
+    folder = run.path / "controls"
+    found: dict[str, Json] = {}
+    if len({sample.group for sample in part}) > 1:
+        dealt = controls.shuffled(part, request.seed)
+        found["shuffled"] = _control(setting, folder, "shuffled", model, dealt, scored)
+    else:
+        found["shuffled"] = {"reason": "needs two pictures or more"}
+    try:
+        mean = _mean_picture(setting)
+    except HarnessError as error:
+        found["blind"] = {"reason": str(error)}
+    else:
+        unseen = controls.blind(part, mean)
+        found["blind"] = _control(setting, folder, "blind", model, unseen, scored)
+        found["blind"]["mean_picture"] = mean.id
+    if spec.blind and request.weights is None:
+        try:
+            blind_model = setting.load(find_model(spec.blind))
+            found[spec.blind] = _control(setting, folder, spec.blind, blind_model, part, scored)
+        except HarnessError as error:
+            found[spec.blind] = {"reason": str(error)}
+    return found
+
+
+def _mean_picture(setting: Setting) -> Picture:
+    """Of the train part's pictures, or where that part is absent of the evaluated ones; its id says
+    which. BadInput where neither can be read."""
+    try:
+        train = setting.open(setting.data_spec.train_split)
+        mean = controls.mean_picture(train.samples, f"{train.name}/{train.split}")
+        mean.read()
+    except HarnessError:
+        mean = controls.mean_picture(setting.samples, f"{setting.dataset.name}/evaluated")
+        mean.read()
+    return mean
+
+
+def _control(
+    setting: Setting,
+    folder: Path,
+    name: str,
+    model: Any,
+    samples: Sequence[Sample],
+    scored: Scored,
+) -> Json:
+    """A control's metrics and the gain of the model over it; a reason where samples failed, which
+    would pass for a low score."""
+    # another share of the samples, or other blind weights, have a log of their own
+    mark = (model.description.weights_sha256 or "")[:8] if name not in ("shuffled", "blind") else ""
+    log = folder / f"{name}-{len(samples)}{mark and '-'}{mark}.jsonl"
+    records = predict(
+        setting.task,
+        model,
+        samples,
+        log,
+        batch_size=setting.request.batch_size,
+        keep_going=setting.request.keep_going,
+        progress=lambda done, total: setting.stage(f"control {name}", done, total),
+    )
+    control = setting.score(samples, records)
+    if control.coverage.unscored:
+        return {"reason": f"{control.coverage.unscored} of its {len(samples)} samples failed"}
+    place = {sample.id: index for index, sample in enumerate(scored.samples)}
+    same = [place[sample.id] for sample in samples]
+    found: Json = {}
+    for metric in control.metrics:
+        own = scored.rows[metric.name][same]
+        difference, ci95 = paired_difference(
+            metric.aggregate, own, control.rows[metric.name], control.groups, setting.request.seed
+        )
+        found[metric.name] = {
+            **as_json(control.values[metric.name]),
+            "gain": {"value": difference, "ci95": ci95 and list(ci95)},
+        }
+    return found
+
+
+def floors_and_ceilings(setting: Setting) -> Json:
+    """Every floor and ceiling that can do the task, on the same samples."""
+    found: dict[str, dict[str, Json]] = {"floors": {}, "ceilings": {}}
+    name = f"{setting.task_spec.name}/{setting.data_spec.name}"
+    for spec in model_specs().values():
+        fits = spec.datasets is None or name in spec.datasets
+        if spec.kind == "model" or not can_do(spec, setting.task_spec) or not fits:
+            continue
+        kind = found["floors" if spec.kind == "floor" else "ceilings"]
+        setting.stage(spec.name, 0, 0)
+        try:
+            scored = _score_floor(setting, spec)
+        except HarnessError as error:
+            kind[spec.name] = {"reason": str(error)}
+            continue
+        kind[spec.name] = {
+            **{metric: as_json(value) for metric, value in scored.values.items()},
+            "breakdowns": report(setting.task_spec, setting.dataset, scored, "")["breakdowns"],
+        }
+    return dict(found)
+
+
+def _score_floor(setting: Setting, spec: ModelSpec) -> Scored:
+    model = setting.load(spec)
+    predictions = setting.task.predict(model, [sample.input for sample in setting.samples])
+    records = {
+        sample.id: Record(sample.id, sample.group, prediction)
+        for sample, prediction in zip(setting.samples, predictions, strict=True)
+    }
+    return setting.score(setting.samples, records)

@@ -153,7 +153,42 @@ def test_logits_do_not_depend_on_labels_and_targets(tmp_path: Path) -> None:
     assert plain["loss"] != other["loss"]
 
 
-@pytest.mark.parametrize("option", ["sizes=3", "epochs=many"])
+def test_checkpoints_of_another_training_are_refused_unless_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SoftScoreTrainer, "evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_vlbert(request(tmp_path / "weights"))
+    other = replace(request(tmp_path / "weights"), seed=1)
+    with pytest.raises(BadInput, match="--restart"):
+        train_vlbert(other)
+    train_vlbert(replace(other, resume=False))
+    assert "seed 1" in (tmp_path / "weights" / "card.md").read_text()
+
+
+def test_a_checkpoint_torn_by_a_kill_is_passed_over(tmp_path: Path) -> None:
+    train_vlbert(request(tmp_path / "straight"))
+    torn = tmp_path / "torn" / "checkpoints" / "checkpoint-999"
+    torn.mkdir(parents=True)
+    (torn / "model.safetensors").write_bytes(b"half")
+    train_vlbert(request(tmp_path / "torn"))
+    curves = [(tmp_path / name / "curve.json").read_text() for name in ("straight", "torn")]
+    assert curves[0] == curves[1]
+
+
+def test_few_samples_with_words_that_others_lack_can_be_trained_on(tmp_path: Path) -> None:
+    asked = request(tmp_path / "weights", epochs="1")
+    train_vlbert(replace(asked, train=replace(asked.train, samples=asked.train.samples[:5])))
+    assert (tmp_path / "weights" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    "option", ["sizes=3", "epochs=many", "epochs=0", "regions=segmentz", "hidden_size=12"]
+)
 def test_an_unknown_or_unreadable_option_is_named(option: str) -> None:
     name, _, value = option.partition("=")
     with pytest.raises(BadInput, match=f"--set {name}"):

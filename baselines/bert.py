@@ -58,6 +58,8 @@ class BertResidual(nn.Module):
 
 
 class BertAttention(nn.Module):
+    """Self-attention with its residual: (batch, tokens, hidden) -> the same."""
+
     def __init__(self, hidden_size: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.self = BertSelfAttention(hidden_size, heads, dropout)
@@ -69,6 +71,8 @@ class BertAttention(nn.Module):
 
 
 class BertIntermediate(nn.Module):
+    """The wide layer of a block: (batch, tokens, hidden) -> (batch, tokens, intermediate)."""
+
     def __init__(self, hidden_size: int, intermediate_size: int) -> None:
         super().__init__()
         self.dense = nn.Linear(hidden_size, intermediate_size)
@@ -78,6 +82,8 @@ class BertIntermediate(nn.Module):
 
 
 class BertLayer(nn.Module):
+    """One post-norm transformer block: (batch, tokens, hidden) -> the same."""
+
     def __init__(self, hidden: int, heads: int, intermediate: int, dropout: float) -> None:
         super().__init__()
         self.attention = BertAttention(hidden, heads, dropout)

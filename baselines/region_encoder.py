@@ -97,6 +97,7 @@ class RegionCache:
 
 
 def pad_regions(pictures: Sequence[PictureRegions]) -> RegionBatch:
+    """Regions of pictures of different numbers, padded with 0 to the most that one has."""
     most = max(len(picture.boxes) for picture in pictures)
     side = pictures[0].crops.shape[1]
     all_crops = np.zeros((len(pictures), most, side, side, 4), dtype=np.uint8)

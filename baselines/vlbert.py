@@ -235,8 +235,9 @@ def vqa_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def soft_targets(answers: tuple[str, ...], vocabulary: dict[str, int]) -> dict[int, float]:
-    """The official soft target of a question: min(1, 0.3 k) for an answer that k of ten annotators
-    gave; answers outside the vocabulary are dropped. Returns answer index -> score."""
+    """The official soft target of a question with ten annotators (vqa.py of the official code):
+    min(1, 0.3 k) for an answer that k of them gave; answers outside the vocabulary are dropped.
+    Returns answer index -> score."""
     scores: dict[int, float] = {}
     for answer in set(answers):
         if answer in vocabulary:

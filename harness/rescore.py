@@ -32,7 +32,7 @@ class ScoreRequest:
 
     predictions: Path
     task: str
-    name: str
+    name: str = ""
     split: str = ""
     data_dir: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -49,8 +49,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
     task_spec, data_spec = find_task(request.task)
     if not request.predictions.is_file():
         raise BadInput(f"{request.predictions}: no such file of predictions; correct the path")
-    if request.name in ("", ".", "..") or not set("/\\\0").isdisjoint(request.name):
-        raise BadInput(f"--name {request.name!r} is to name a folder; take a plain word")
+    name = _name(request)
     if request.files:
         data_spec = _data_set_of_files(request, task_spec, data_spec)
     task: Task = load_attribute(task_spec.load)
@@ -70,11 +69,11 @@ def score_predictions(request: ScoreRequest) -> Finished:
         "split": dataset.split,
         "seed": request.seed,
     }
-    run = open_run(request.output, task_spec.name, dataset.name, request.name, decides)
+    run = open_run(request.output, task_spec.name, dataset.name, name, decides)
     setting = Setting(
         EvalRequest(
             f"{task_spec.name}/{data_spec.name}",
-            request.name,
+            name,
             split=dataset.split,
             data_dir=request.data_dir,
             seed=request.seed,
@@ -99,7 +98,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
                 "sha256": dataset.sha256,
                 "n": len(setting.samples),
             },
-            "model": {"name": request.name, "weights_sha256": None, "parameters": None},
+            "model": {"name": name, "weights_sha256": None, "parameters": None},
             "predictions": str(request.predictions),
             "decides": decides,
             "seed": request.seed,
@@ -115,6 +114,21 @@ def score_predictions(request: ScoreRequest) -> Finished:
             result["reason"] = f"{scored.coverage.unscored} samples have no prediction"
         run.write("run.json", result)
     return Finished(run.path, result, False)
+
+
+def _name(request: ScoreRequest) -> str:
+    """What to call the system: as asked, or as the run whose log this is, or as the file."""
+    if request.name:
+        name = request.name
+    else:
+        beside = request.predictions.with_name("run.json")
+        try:
+            name = str(json.loads(beside.read_text(encoding="utf-8"))["model"]["name"])
+        except (OSError, ValueError, KeyError, TypeError):
+            name = request.predictions.stem
+    if name in ("", ".", "..") or not set("/\\\0").isdisjoint(name):
+        raise BadInput(f"--name {name!r} is to name a folder; take a plain word")
+    return name
 
 
 def _write_log(run: Run, samples: Sequence[Sample], records: Mapping[str, Record]) -> None:

@@ -66,8 +66,11 @@ def _plain() -> Stage:
 
     def stage(what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        if not total:  # no telling how much there is to do
+            print(f"{what} ...", file=sys.stderr)
+            return
         start = began.setdefault(what, now)
-        if total and (done == total or now - said.get(what, 0.0) >= _EVERY):
+        if done == total or now - said.get(what, 0.0) >= _EVERY:
             said[what] = now
             print(f"{what}: {done:,} of {total:,}, {now - start:.0f} s", file=sys.stderr)
 

@@ -11,7 +11,11 @@ import click
 @click.command("score")
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--task", required=True, metavar="TASK[/DATASET]", help="What was predicted.")
-@click.option("--name", default="", help="What to call the system; the file's name unless given.")
+@click.option(
+    "--name",
+    default="",
+    help="What to call the system; its run's model, or the file, unless given.",
+)
 @click.option("--split", default="", help="Part of the data set; its test part unless given.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of a data set's files.")
 @click.option("--questions", type=click.Path(path_type=Path), help="Official questions file.")
@@ -44,9 +48,7 @@ def command(
 
     given = {"questions": questions, "annotations": annotations}
     files = {role: path for role, path in given.items() if path is not None}
-    finished = score_predictions(
-        ScoreRequest(predictions, name=name or predictions.stem, files=files, **options)
-    )
+    finished = score_predictions(ScoreRequest(predictions, name=name, files=files, **options))
     show(finished, as_json)
     coverage = finished.result["coverage"]
     if coverage["missing"] or coverage["failed"]:

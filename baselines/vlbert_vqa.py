@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import BadInput
-from harness.media.checksums import sha256_of_files
+from harness.media.checksums import sha256_of_file, sha256_of_files
 from harness.types import Answer, LoadRequest, ModelDescription, Question
 
 from .region_encoder import (
@@ -235,10 +235,10 @@ def load_answerer(request: LoadRequest, name: str) -> VLBertAnswerer:
         torch.backends.cuda.matmul.allow_tf32 = False
     dtype = getattr(torch, request.dtype)
     description = ModelDescription(
-        weights_sha256=sha256_of_files([folder / "model.safetensors", folder / "vocab.txt"]),
+        weights_sha256=sha256_of_file(folder / "model.safetensors"),
         parameters=sum(p.numel() for p in network.parameters()),
         options={
-            "config_sha256": sha256_of_files([folder / "config.json"]),
+            "config_sha256": sha256_of_files([folder / "config.json", folder / "vocab.txt"]),
             "regions": config.regions.kind,
         },
     )

@@ -17,15 +17,3 @@ class HarnessError(Exception):
 
 class BadInput(HarnessError):
     """Wrong usage or bad input: names the file, the record, what is wrong and what to do."""
-
-
-class NotComparable(HarnessError):
-    """Two results that must not be compared: other data or another signature."""
-
-    exit_code = NOT_COMPARABLE
-
-
-class Incomplete(HarnessError):
-    """Samples are missing or failed."""
-
-    exit_code = INCOMPLETE

@@ -78,8 +78,8 @@ def load_files(
     A picture is `image_name` % image id in the folder `images`; without a folder, reading one
     raises BadInput. `answers` are the multiple_choice_answer values that at least 9 questions of
     the annotations file `vocabulary` have, the most frequent first, ties in alphabetical order;
-    none without that file: a vocabulary of the evaluated answers would give some away. `sha256` covers the questions and the annotations file, neither the
-    pictures nor `vocabulary`.
+    none without that file: a vocabulary of the evaluated answers would give some away. `sha256`
+    covers the questions and the annotations file, neither the pictures nor `vocabulary`.
 
     Raises BadInput, naming the file and the record, if a file is missing, not JSON or lacks a key,
     if an id comes twice, if a question has no annotation or the reverse, or has no answers.

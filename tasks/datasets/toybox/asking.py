@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .chance import Chance
 from .phrases import (
@@ -151,6 +152,7 @@ def _propose_others(scene: Scene, chance: Chance, attribute: str, wanted: int) -
     return Program("others", phrase, w=attribute)
 
 
+@lru_cache(maxsize=256)
 def _counts(scene: Scene, attributes: tuple[str, ...]) -> dict[Phrase, int]:
     found = Counter(phrase_of(thing, attributes) for thing in scene.things)
     return {phrase: found[phrase] for phrase in phrases_over(attributes)}
@@ -166,8 +168,13 @@ def _pick_two_counts(
 def _pick_phrase(
     scene: Scene, thing: Thing, chance: Chance, without: tuple[str, ...] = ()
 ) -> Phrase | None:
-    phrases = list(singling_out(scene.things, thing, without))
+    phrases = _phrases_for(scene, thing, without)
     return chance.pick(phrases) if phrases else None
+
+
+@lru_cache(maxsize=256)  # a scene is asked about again and again until a proposal fits
+def _phrases_for(scene: Scene, thing: Thing, without: tuple[str, ...]) -> tuple[Phrase, ...]:
+    return tuple(singling_out(scene.things, thing, without))
 
 
 # family -> the kinds it is asked in; a kind named twice is asked twice as often

@@ -41,6 +41,8 @@ def _state(dataset: DatasetSpec) -> str:
 def _where(model: ModelSpec) -> str:
     if model.datasets is None:
         return "on any data set"
+    if model.kind != "model":
+        return "on " + ", ".join(model.datasets) + " only"
     return "without --weights on " + ", ".join(model.datasets)
 
 

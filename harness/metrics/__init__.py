@@ -8,11 +8,30 @@ from typing import TYPE_CHECKING, Any
 from .vqa import normalize_answer, vqa_accuracy
 
 if TYPE_CHECKING:
+    from .box import score_boxes
     from .caption import bleu, cider, rouge_l
+    from .moment import score_moments
+    from .retrieval import score_retrieval
 
-__all__ = ["bleu", "cider", "normalize_answer", "rouge_l", "vqa_accuracy"]
+__all__ = [
+    "bleu",
+    "cider",
+    "normalize_answer",
+    "rouge_l",
+    "score_boxes",
+    "score_moments",
+    "score_retrieval",
+    "vqa_accuracy",
+]
 
-_LAZY = {"bleu": "caption", "cider": "caption", "rouge_l": "caption"}  # these load NumPy
+_LAZY = {  # function -> its module, which loads NumPy
+    "bleu": "caption",
+    "cider": "caption",
+    "rouge_l": "caption",
+    "score_boxes": "box",
+    "score_moments": "moment",
+    "score_retrieval": "retrieval",
+}
 
 
 def __getattr__(name: str) -> Any:

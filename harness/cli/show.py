@@ -57,8 +57,11 @@ def _print(console: Console, result: dict[str, Any]) -> None:
     for heading, rows in _sections(result, primary):
         console.print(f"\n  [dim]{escape(heading)}[/dim]")
         console.print(_table(rows))
-    for line in _warnings(result, primary):
-        console.print(f"\n  {line}", soft_wrap=True, markup=False, style="yellow")
+    warnings = list(_warnings(result, primary))
+    if warnings:
+        console.print()
+    for line in warnings:
+        console.print(f"  {line}", soft_wrap=True, markup=False, style="yellow")
     console.print()
     for line in _closing_lines(result):
         console.print(f"  {line}", soft_wrap=True, markup=False)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Pixels: TypeAlias = npt.NDArray[np.uint8]  # (height, width, 3), RGB
+    Frames: TypeAlias = npt.NDArray[np.uint8]  # (frames, height, width, 3), RGB
     FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 Json: TypeAlias = dict[str, Any]
@@ -24,13 +25,41 @@ Json: TypeAlias = dict[str, Any]
 class Picture:
     """A picture that is decoded when asked for.
 
-    `id` is unique over all data sets, so that a model may cache by it. `scene` is what a synthetic
-    data set drew, for the oracle ceiling only; no other model may read it.
+    `id` is unique over all data sets, so that a model may cache by it. `size` is its width and
+    height in pixels, where they are known without decoding. `scene` is what a synthetic data set
+    drew, for the oracle ceiling only; no other model may read it.
     """
 
     id: str
     read: Callable[[], Pixels]
     scene: object | None = None
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A piece of video that is decoded when asked for.
+
+    `read(count)` gives that many frames (count, height, width, 3), from the middles of `count`
+    equal parts of its `duration` in seconds: frame i stands for the time (i + .5) / count *
+    duration. A clip of fewer frames repeats some. `id` and `scene` as in Picture.
+    """
+
+    id: str
+    read: Callable[[int], Frames]
+    duration: float
+    scene: object | None = None
+
+
+Visual: TypeAlias = Picture | Clip
+
+
+@dataclass(frozen=True)
+class NamedBox:
+    """A thing in a picture that a text may name by its tag: a box in pixels and a category."""
+
+    box: tuple[float, float, float, float]  # x1, y1, x2, y2, the far ends exclusive
+    name: str
 
 
 @dataclass(frozen=True)
@@ -39,12 +68,55 @@ class Question:
 
     `kind` is the question type that the data set gives beside the text ("what color is the",
     "count"), known at test time too; `prior` backs off to it, no trained model reads it.
+    `objects`: the things that tags in the text and the choices name: "[0]" is the first, "[0,2]"
+    the first and the third. `given`: what is already known, as VCR gives the right answer before it
+    asks for the reason.
     """
 
     visual: Picture
     text: str
     choices: tuple[str, ...] = ()
     kind: str = ""
+    objects: tuple[NamedBox, ...] = ()
+    given: str = ""
+
+
+@dataclass(frozen=True)
+class Uncaptioned:
+    """A picture or a clip that wants a caption."""
+
+    visual: Visual
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression that singles out one thing in a picture."""
+
+    visual: Picture
+    text: str
+
+
+@dataclass(frozen=True)
+class MomentQuery:
+    """A sentence that describes a moment of a clip. `candidates`, where a data set has them, are
+    the only moments there are, as (start, end) in seconds: to be ranked."""
+
+    visual: Clip
+    text: str
+    candidates: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class CaptionedVisual:
+    """A picture or a clip and its captions, one entry of a set to search, in both directions.
+
+    No model sees which caption belongs to which visual: it is handed visuals and texts apart.
+    `foils`: captions of the same words that do not hold, "" for a caption that has none.
+    """
+
+    visual: Visual
+    texts: tuple[str, ...]
+    foils: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +153,9 @@ class Dataset:
 
     `samples` are light: their pictures decode on demand. `sha256` covers the questions and answers,
     and the pictures where that is cheap; the data set's module says what it covers.
-    `answers` is the answer vocabulary of the train part, where the task has one.
+    `answers` is the answer vocabulary of the train part, where the task has one. `notes`: what a
+    user must know of what was left out or changed in reading, a line each ("2 of 12,408 lines
+    dropped: the moment starts after the video's end: lines 17, 23").
 
     What only training may use, where a data set has it: `region_annotations` of a picture, and
     `groundings` of a sample: for each phrase of its text, in order, the boxes it speaks of, as
@@ -95,6 +169,7 @@ class Dataset:
     answers: tuple[str, ...] = ()
     region_annotations: Callable[[Picture], Sequence[RegionAnnotation]] | None = None
     groundings: Callable[[Sample], Sequence[Sequence[Box]]] | None = None
+    notes: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- predictions and capabilities
@@ -113,13 +188,78 @@ class UniformAnswer:
     """Any answer of the vocabulary with equal probability, scored by its exact expectation."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which of a question's choices, from 0 on, and a score for each where the model has them."""
+
+    index: int
+    scores: tuple[float, ...] = ()
+
+
 class Answerer(Protocol):
-    """Answers questions about pictures, one answer a question, in order."""
+    """Answers questions about pictures, one answer a question, in order.
 
-    def answer(self, questions: Sequence[Question]) -> Sequence[Answer | UniformAnswer]: ...
+    Capability "answer": open questions, whose `choices` are empty, with an Answer; "choose":
+    questions with choices, with a Choice. UniformAnswer serves either.
+    """
+
+    def answer(self, questions: Sequence[Question]) -> Sequence[Answer | Choice | UniformAnswer]: ...
 
 
-Capability: TypeAlias = Literal["answer"]
+class Captioner(Protocol):
+    """Describes visuals in a sentence each, in order. Capability "caption": pictures;
+    "caption-clips": clips."""
+
+    def caption(self, visuals: Sequence[Any]) -> Sequence[str]: ...
+
+
+class Encoder(Protocol):
+    """Embeds visuals and texts apart; a pair's score is the product of its two embeddings.
+    Capability "match": pictures and texts; "match-clips": clips and texts."""
+
+    def embed_visuals(self, visuals: Sequence[Any]) -> FloatArray:
+        """(visuals, dimensions), any float type."""
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """(texts, dimensions)."""
+
+
+class PairScorer(Protocol):
+    """Scores pairs of a visual and a text, higher for a better match, for what an Encoder cannot
+    do. Same capabilities."""
+
+    def score_pairs(self, visuals: Sequence[Any], texts: Sequence[str]) -> FloatArray:
+        """(visuals, texts): the score of every visual with every text."""
+
+
+class Grounder(Protocol):
+    """Finds the box that an expression speaks of, x1, y1, x2, y2 in pixels, the far ends exclusive;
+    None where it finds nothing. Capability "locate"."""
+
+    def locate(
+        self, expressions: Sequence[Expression]
+    ) -> Sequence[tuple[float, float, float, float] | None]: ...
+
+
+class MomentFinder(Protocol):
+    """Finds moments, (start, end) in seconds, several a query, best first. Capability
+    "find-moments"."""
+
+    def find_moments(
+        self, queries: Sequence[MomentQuery]
+    ) -> Sequence[Sequence[tuple[float, float]]]: ...
+
+
+Capability: TypeAlias = Literal[
+    "answer",
+    "choose",
+    "caption",
+    "caption-clips",
+    "match",
+    "match-clips",
+    "locate",
+    "find-moments",
+]
 
 
 @dataclass(frozen=True)
@@ -184,7 +324,9 @@ class Metric:
     `rows(predictions, targets)` -> (samples, statistics): sufficient statistics of each sample; a
     prediction of None (missing or invalid) gets the row of the worst answer.
     `aggregate(sums)` (..., statistics) -> (...): the metric, from weighted sums of rows.
+    The aggregate is nan where the metric does not apply: "n/a". A row of zeros has no say.
     `low`, `high`: its range. `variant`: the rule by which it was made, for the signature.
+    `absent`: why the metric cannot be computed here ("no Java"); then it has no rows.
     """
 
     name: str
@@ -195,6 +337,17 @@ class Metric:
     high: float = 1.0
     higher_is_better: bool = True
     percent: bool = True
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample as a person is to see it: lines of (what, text), boxes of (what, box in pixels) and
+    moments of (what, start, end in seconds) to draw."""
+
+    lines: Sequence[tuple[str, str]]
+    boxes: Sequence[tuple[str, tuple[float, float, float, float]]] = ()
+    moments: Sequence[tuple[str, float, float]] = ()
 
 
 class Task(Protocol):
@@ -206,14 +359,45 @@ class Task(Protocol):
     def invalid(self, prediction: Json) -> str | None:
         """Why a prediction cannot be scored, or None if it can."""
 
-    def metrics(self, dataset: Dataset) -> Sequence[Metric]:
-        """The metrics, primary first."""
+    def metrics(self, dataset: Dataset, rules: Mapping[str, str]) -> Sequence[Metric]:
+        """The metrics, primary first, by the rules of the spec's `rules`, each with its choice."""
 
-    def read_results(self, path: Path) -> dict[str, Json]:
+    def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
         """Sample id -> prediction from the field's own result files; BadInput names the record."""
+
+    def show(self, sample: Sample) -> Shown:
+        """What a sample asks and what is right."""
+
+
+class SetTask(Task, Protocol):
+    """A task whose predictions depend on the whole set, as retrieval's ranks do; `whole_set` in its
+    spec says so."""
+
+    def predict_set(
+        self,
+        model: Any,
+        samples: Sequence[Sample],
+        folder: Path,
+        batch_size: int,
+        progress: Callable[[int, int], None],
+    ) -> Sequence[Json]:
+        """One prediction a sample, in order. What it keeps in `folder`, to go on with when stopped,
+        is its own; it sees ids and inputs, no targets."""
 
 
 # ---------------------------------------------------------------- specs, named by entry points
+
+
+@dataclass(frozen=True)
+class TaskVariant:
+    """How a data set's form of a task differs from the task's own: multiple choice among open
+    questions, DiDeMo's chunks among moments in seconds. The fields are TaskSpec's."""
+
+    capability: Capability
+    metrics: tuple[str, ...]
+    load: str
+    breakdowns: tuple[str, ...] = ()
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -238,12 +422,19 @@ class DatasetSpec:
     also_measured: tuple[str, ...] = ()  # splits that a card of weights shows beside the test split
     prior_split: str = ""  # what the floor `prior` is fitted on, if not the train split
     files: tuple[str, ...] = ()  # roles of the official files that `load_files` takes
+    optional_files: tuple[str, ...] = ()  # roles that `load_files` can do without
     load_files: str = ""  # "module:attribute" of (role -> path, split) -> Dataset
+    verify: str = ""  # "module:attribute" of (root) -> every missing or odd thing, a line each
+    variant: TaskVariant | None = None
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task: what a model must be able to do for it, and over which data sets (default first)."""
+    """A task: what a model must be able to do for it, and over which data sets (default first).
+
+    `rules`: the named conventions by which its metrics can be made, each with its choices, the
+    default first. `whole_set`: its predictions depend on the whole set (SetTask).
+    """
 
     name: str
     summary: str
@@ -252,6 +443,8 @@ class TaskSpec:
     datasets: tuple[DatasetSpec, ...]
     load: str
     breakdowns: tuple[str, ...] = ()
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    whole_set: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from harness.errors import BadInput
 from harness.metrics.vqa import Variant, normalize_answer, vqa_accuracy
 from harness.types import Answerer, Dataset, Json, Metric, Question, UniformAnswer
 
-from .vqa_target import VqaTarget
+from .targets import VqaTarget
 
 if TYPE_CHECKING:
     from harness.types import FloatArray

@@ -20,7 +20,7 @@ from harness.media.checksums import sha256_of_files
 from harness.media.images import file_picture
 from harness.types import Dataset, Picture, Question, Sample
 
-from ..vqa_target import VqaTarget
+from ..targets import VqaTarget
 
 _Triple: TypeAlias = tuple[str, str, int]  # question, answer, number of the picture
 

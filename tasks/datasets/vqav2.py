@@ -20,7 +20,7 @@ from harness.media.checksums import sha256_of_files
 from harness.media.images import file_picture
 from harness.types import Dataset, Json, Picture, Question, Sample
 
-from ..vqa_target import VqaTarget
+from ..targets import VqaTarget
 
 if TYPE_CHECKING:
     from harness.types import Pixels

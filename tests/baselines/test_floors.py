@@ -8,7 +8,7 @@ import pytest
 from harness.baselines.floors import Prior, load_chance, load_oracle, load_prior
 from harness.errors import BadInput
 from harness.tasks.datasets.toybox.vqa import load
-from harness.tasks.vqa_target import VqaTarget
+from harness.tasks.targets import VqaTarget
 from harness.types import Dataset, LoadRequest, Picture, Question, Sample, UniformAnswer
 
 PICTURE = Picture("p", lambda: np.zeros((1, 1, 3), dtype=np.uint8))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.errors import BadInput
 from harness.tasks.datasets.easy_vqa import load, question_kind
-from harness.tasks.vqa_target import VqaTarget
+from harness.tasks.targets import VqaTarget
 from harness.types import Dataset
 
 needs_package = pytest.mark.skipif(

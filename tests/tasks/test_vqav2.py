@@ -13,7 +13,7 @@ from PIL import Image
 
 from harness.errors import BadInput
 from harness.tasks.datasets.vqav2 import load, load_files
-from harness.tasks.vqa_target import VqaTarget
+from harness.tasks.targets import VqaTarget
 
 QUESTIONS = "v2_OpenEnded_mscoco_{}2014_questions.json"
 ANNOTATIONS = "v2_mscoco_{}2014_annotations.json"

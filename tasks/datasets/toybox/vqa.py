@@ -1,26 +1,20 @@
-"""Toybox as a question-answering data set: samples with lazily drawn pictures, and the region
-annotations of its training part."""
+"""Toybox as a question-answering data set: five questions a picture, and the region annotations of
+its training part."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
 
-from harness.errors import BadInput
 from harness.types import Box, Dataset, Picture, Question, RegionAnnotation, Sample
 
-if TYPE_CHECKING:
-    from harness.types import Pixels
-
-from ...vqa_target import VqaTarget
-from . import VERSION
+from ...targets import VqaTarget
 from .asking import AskedQuestion, ask
 from .chance import Chance
 from .phrases import VALUES
 from .questions import parse, spoken_of
+from .samples import LazySamples, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, make_scene
 
 QUESTIONS_PER_PICTURE = 5
@@ -38,39 +32,16 @@ SHA256 = {
 
 def load(root: Path | None, split: str) -> Dataset:
     """The samples of a split, five questions a picture. `root` is not used: Toybox has no files."""
-    if split not in SPLITS:
-        raise BadInput(f"toybox has no split {split!r}; it has {', '.join(SPLITS)}")
+    check_split(split)
     return Dataset(
         name="toybox",
         split=split,
-        samples=QuestionsOfSplit(split),
+        samples=LazySamples(PICTURES[split], QUESTIONS_PER_PICTURE, partial(_samples, split)),
         sha256=SHA256[split],
         answers=ANSWERS,
         region_annotations=region_annotations,
         groundings=groundings,
     )
-
-
-class QuestionsOfSplit(Sequence[Sample]):
-    """The samples of a split, each made when it is asked for."""
-
-    def __init__(self, split: str) -> None:
-        self._split = split
-
-    def __len__(self) -> int:
-        return PICTURES[self._split] * QUESTIONS_PER_PICTURE
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"toybox {self._split} has {len(self)} questions, asked for {index}")
-        picture, number = divmod(index % len(self), QUESTIONS_PER_PICTURE)
-        return _samples(self._split, picture)[number]
 
 
 def questions_about(scene: Scene) -> tuple[AskedQuestion, ...]:
@@ -80,7 +51,7 @@ def questions_about(scene: Scene) -> tuple[AskedQuestion, ...]:
 @lru_cache(maxsize=4)  # the questions about one picture are asked for one after another
 def _samples(split: str, index: int) -> list[Sample]:
     scene = make_scene(split, index)
-    picture = Picture(f"{VERSION}/{split}/{index}", partial(_draw, scene), scene)
+    picture = picture_of(scene)
     return [
         Sample(
             id=f"{split}-{index:05d}-{number}",
@@ -91,12 +62,6 @@ def _samples(split: str, index: int) -> list[Sample]:
         )
         for number, asked in enumerate(questions_about(scene))
     ]
-
-
-def _draw(scene: Scene) -> Pixels:
-    from .drawing import draw
-
-    return draw(scene)
 
 
 def region_annotations(picture: Picture) -> list[RegionAnnotation]:

@@ -203,7 +203,9 @@ class Answerer(Protocol):
     questions with choices, with a Choice. UniformAnswer serves either.
     """
 
-    def answer(self, questions: Sequence[Question]) -> Sequence[Answer | Choice | UniformAnswer]: ...
+    def answer(
+        self, questions: Sequence[Question]
+    ) -> Sequence[Answer | Choice | UniformAnswer]: ...
 
 
 class Captioner(Protocol):

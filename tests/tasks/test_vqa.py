@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.metrics.vqa import vqa_accuracy
-from harness.tasks.vqa import MOST_ANSWER_CHARACTERS, TASK
 from harness.tasks.targets import VqaTarget
+from harness.tasks.vqa import MOST_ANSWER_CHARACTERS, TASK
 from harness.types import Answer, Dataset, Metric, Picture, Question, UniformAnswer
 
 VOCABULARY = ("yes", "no", "2", "two", "Red", "red", "hot-dog", "hot dog", "a", "")

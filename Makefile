@@ -11,10 +11,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # idle OpenMP threads that spin slow two busy cores down tenfold
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help eval test lint types format baselines lock clean
+.PHONY: help eval test lint types format baselines bench-metrics lock clean
 
 help:  ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 eval: $(VENV)/installed  ## evaluate MODEL on TASK (vlbert on vqa)
 	@$(BIN)/harness eval --task $(TASK) --model $(MODEL) $(ARGS)
@@ -34,9 +34,12 @@ format: $(VENV)/installed  ## put the code into shape
 baselines: $(VENV)/installed  ## retrain all bundled weights; goes on where it was stopped
 	@$(BIN)/python -m harness.baselines.retrain $(ARGS)
 
+bench-metrics: $(VENV)/installed  ## caption metrics against pycocoevalcap, in one paired run
+	@$(BIN)/python scripts/bench_metrics.py $(ARGS)
+
 lock:  ## resolve requirements.lock anew from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/pip install -q 'torch==2.13.0' && .venv-lock/bin/pip install -q '.[dev,easy-vqa]' setuptools
+	@.venv-lock/bin/pip install -q 'torch==2.13.0' && .venv-lock/bin/pip install -q '.[dev,easy-vqa,lmdb,video]' setuptools
 	@{ echo "# made by 'make lock'; Python $$($(PYTHON) -c 'import platform; print(platform.python_version())')"; \
 	  .venv-lock/bin/pip freeze --all --exclude harness --exclude pip | sed 's/+cpu$$//'; } > requirements.lock
 	@rm -rf .venv-lock

@@ -3,31 +3,51 @@ reads this."""
 
 from __future__ import annotations
 
-from harness.types import ModelSpec
+from harness.types import Capability, ModelSpec
 
 _VQA_SETS = ("vqa/toybox", "vqa/easy-vqa")
 
+_EVERYTHING: tuple[Capability, ...] = (
+    "answer",
+    "choose",
+    "caption",
+    "caption-clips",
+    "match",
+    "match-clips",
+    "locate",
+    "find-moments",
+)
+
 CHANCE = ModelSpec(
     name="chance",
-    summary="any possible answer with equal probability, scored exactly",
-    capabilities=("answer",),
-    load="harness.baselines.floors:load_chance",
+    summary="anything possible with equal probability",
+    capabilities=_EVERYTHING,
+    load="harness.baselines.chance:load_chance",
     kind="floor",
 )
 PRIOR = ModelSpec(
     name="prior",
-    summary="the most frequent answer of the training part: to this question, this type, at all",
-    capabilities=("answer",),
-    load="harness.baselines.floors:load_prior",
+    summary="what was most frequent in the train part",
+    capabilities=_EVERYTHING,
+    load="harness.baselines.prior:load_prior",
     kind="floor",
 )
 ORACLE = ModelSpec(
     name="oracle",
-    summary="reads the drawn scene instead of the picture: the ceiling of Toybox",
-    capabilities=("answer",),
-    load="harness.baselines.floors:load_oracle",
+    summary="reads the drawn scene instead of the picture",
+    capabilities=_EVERYTHING,
+    load="harness.baselines.oracle:load_oracle",
     kind="ceiling",
-    datasets=("vqa/toybox",),
+    datasets=(
+        "captioning/toybox",
+        "retrieval/toybox",
+        "spatial-localization/toybox",
+        "temporal-localization/toybox",
+        "video-captioning/toybox",
+        "video-retrieval/toybox",
+        "vqa/toybox",
+        "vqa/toybox-vcr",
+    ),
 )
 VLBERT = ModelSpec(
     name="vlbert",

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .types import Picture, Sample
+from .types import Clip, Picture, Sample, Visual
 
 if TYPE_CHECKING:
-    from .types import Pixels
+    from .types import Frames, Pixels
 
 SHARE = 1000  # samples in a control when only a share is asked for
 _AVERAGED = 256  # pictures that the mean picture is the mean of
+_AVERAGED_CLIPS = 64
 
 
 def share(samples: Sequence[Sample], most: int, seed: int = 0) -> list[Sample]:
@@ -37,8 +38,8 @@ def share(samples: Sequence[Sample], most: int, seed: int = 0) -> list[Sample]:
     return [sample for sample in samples if sample.group in chosen]
 
 
-def blind(samples: Sequence[Sample], mean: Picture) -> list[Sample]:
-    """The samples with every picture replaced by one."""
+def blind(samples: Sequence[Sample], mean: Visual) -> list[Sample]:
+    """The samples with every picture, or clip, replaced by one."""
     return [_with_visual(sample, mean) for sample in samples]
 
 
@@ -51,6 +52,21 @@ def shuffled(samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
     return [_with_visual(sample, visuals[following[sample.group]]) for sample in samples]
 
 
+def mean_visual(samples: Sequence[Sample], name: str) -> Visual:
+    """The mean picture, or the mean clip, of samples that have the one or the other."""
+    if isinstance(samples[0].input.visual, Clip):
+        return mean_clip(samples, name)
+    return mean_picture(samples, name)
+
+
+def read(visual: Visual) -> None:
+    """Decodes a visual and drops it, to see that it can be had."""
+    if isinstance(visual, Clip):
+        visual.read(1)
+    else:
+        visual.read()
+
+
 def mean_picture(samples: Sequence[Sample], name: str) -> Picture:
     """The mean over the pictures of (up to 256, evenly spaced) samples, at the size of the first;
     others are scaled to it. `name` becomes part of its id."""
@@ -58,12 +74,36 @@ def mean_picture(samples: Sequence[Sample], name: str) -> Picture:
 
     def read() -> Pixels:
         if not cached:
-            count = min(_AVERAGED, len(samples))
-            some = [samples[i * len(samples) // count] for i in range(count)]
-            cached.append(_mean([sample.input.visual.read() for sample in some]))
+            some = [sample.input.visual.read() for sample in _spread(samples, _AVERAGED)]
+            cached.append(_mean(some))
         return cached[0]
 
     return Picture(f"mean/{name}", read)
+
+
+def mean_clip(samples: Sequence[Sample], name: str) -> Clip:
+    """The mean over the clips of (up to 64, evenly spaced) samples, frame by frame, at the size of
+    the first; others are scaled to it. It lasts as long as the first."""
+    cached: dict[int, Frames] = {}
+
+    def read(count: int) -> Frames:
+        if count not in cached:
+            some = [sample.input.visual.read(count) for sample in _spread(samples, _AVERAGED_CLIPS)]
+            cached[count] = _mean_frames(some)
+        return cached[count]
+
+    return Clip(f"mean/{name}", read, samples[0].input.visual.duration)
+
+
+def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    count = min(most, len(samples))
+    return [samples[i * len(samples) // count] for i in range(count)]
+
+
+def _mean_frames(clips: Sequence[Frames]) -> Frames:
+    import numpy as np
+
+    return np.stack([_mean([clip[i] for clip in clips]) for i in range(len(clips[0]))])
 
 
 def _mean(pictures: Sequence[Pixels]) -> Pixels:
@@ -80,7 +120,11 @@ def _mean(pictures: Sequence[Pixels]) -> Pixels:
     return np.asarray((total / len(pictures)).round(), dtype=np.uint8)
 
 
-def _with_visual(sample: Sample, visual: Picture) -> Sample:
+def _with_visual(sample: Sample, visual: Visual) -> Sample:
+    """The sample with another visual. A clip is stretched to the length of the one it stands for,
+    so that a moment predicted in it can be compared."""
+    if isinstance(visual, Clip):
+        visual = replace(visual, duration=sample.input.visual.duration)
     return replace(sample, input=replace(sample.input, visual=visual))
 
 

@@ -5,13 +5,13 @@ run.json. What `harness eval` does; prints nothing and knows no task.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .errors import BadInput
-from .predict import predict
 from .provenance import environment
 from .registry import can_do, find_model, find_task, load_attribute, model_specs
 from .score import report, write_rows
@@ -77,6 +77,32 @@ def choose_device(asked: str, model: ModelSpec) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def check_rules(task: TaskSpec, rules: Mapping[str, str]) -> None:
+    """BadInput unless every rule is one of the task's, with one of its choices."""
+    for name, choice in rules.items():
+        if name not in task.rules:
+            known = ", ".join(task.rules) or "none"
+            raise BadInput(f"{task.name} has no rule {name!r}; its rules: {known}")
+        if choice not in task.rules[name]:
+            raise BadInput(
+                f"rule {name} of {task.name} is no {choice!r}; choose {', '.join(task.rules[name])}"
+            )
+
+
+def check_data(dataset: DatasetSpec, root: Path | None, split: str) -> None:
+    """BadInput unless the data set has this part ("": any) and its folder is given where it needs
+    one."""
+    if split and split not in dataset.splits:
+        raise BadInput(f"{dataset.name} has no split {split!r}; it has {', '.join(dataset.splits)}")
+    if root is not None and not root.is_dir():
+        raise BadInput(f"{root}: no such folder; correct --data-dir")
+    if root is None and dataset.where == "data-dir":
+        raise BadInput(
+            f"{dataset.name} is not bundled; give its folder with --data-dir "
+            "(docs/data.md says what goes there)"
+        )
+
+
 def _check_fit(
     request: EvalRequest, task: TaskSpec, dataset: DatasetSpec, model: ModelSpec
 ) -> None:
@@ -86,20 +112,10 @@ def _check_fit(
             f"model {model.name} cannot do task {task.name} (it would have to "
             f"{task.capability}); models that can: {', '.join(able)}"
         )
-    if request.split and request.split not in dataset.splits:
-        raise BadInput(
-            f"{task.name}/{dataset.name} has no split {request.split!r}; "
-            f"it has {', '.join(dataset.splits)}"
-        )
+    check_rules(task, request.rules)
     if request.weights is not None and model.kind != "model":
         raise BadInput(f"{model.name} has no weights; leave out --weights")
-    if request.data_dir is not None and not request.data_dir.is_dir():
-        raise BadInput(f"{request.data_dir}: no such folder; correct --data-dir")
-    if request.data_dir is None and dataset.where == "data-dir":
-        raise BadInput(
-            f"{task.name}/{dataset.name} is not bundled; give its folder with --data-dir "
-            "(docs/data.md says what goes there)"
-        )
+    check_data(dataset, request.data_dir, request.split)
     name = f"{task.name}/{dataset.name}"
     if request.weights is None and model.datasets is not None and name not in model.datasets:
         if not model.train:
@@ -133,19 +149,13 @@ def _run(setting: Setting, run: Run, spec: ModelSpec, model: Any, decides: Json)
     run.write("run.json", {**result, "status": "started"})
     began = time.perf_counter()
     try:
-        records = predict(
-            setting.task,
-            model,
-            setting.samples,
-            run.log,
-            batch_size=setting.request.batch_size,
-            keep_going=setting.request.keep_going,
-            progress=lambda done, total: setting.stage("samples", done, total),
-        )
+        records = setting.predict(model, setting.samples, run.log, "samples")
         predicted = time.perf_counter()
-        scored = setting.score(setting.samples, records)
+        scored = setting.score(setting.samples, records, slow=True)
         write_rows(run.path / "rows.parquet", scored, records)
-        result |= report(setting.task_spec, setting.dataset, scored, setting.request.dtype)
+        also = _what_floors_saw(setting)
+        dtype = setting.request.dtype
+        result |= report(setting.task_spec, setting.dataset, scored, dtype, also)
         result["controls"] = run_controls(setting, run, spec, model, scored)
         if spec.kind == "model":
             result |= floors_and_ceilings(setting)
@@ -166,9 +176,19 @@ def _run(setting: Setting, run: Run, spec: ModelSpec, model: Any, decides: Json)
     return Finished(run.path, result, run.resumed)
 
 
+def _what_floors_saw(setting: Setting) -> dict[str, str]:
+    """For the signature: which files floors were fitted on, if not on the data set's own part."""
+    if not setting.request.prior_from:
+        return {}
+    return {"prior-from": setting.open_prior_part().sha256[:12]}
+
+
 def _manifest(setting: Setting, spec: ModelSpec, model: Any, decides: Json) -> Json:
     description = model.description
-    request = asdict(setting.request)
+    request = {
+        **asdict(setting.request),
+        "prior_from": [str(path) for path in setting.request.prior_from],
+    }
     return {
         "schema": SCHEMA,
         "status": "started",
@@ -178,6 +198,7 @@ def _manifest(setting: Setting, spec: ModelSpec, model: Any, decides: Json) -> J
             "split": setting.dataset.split,
             "sha256": setting.dataset.sha256,
             "n": len(setting.samples),
+            "notes": list(setting.dataset.notes),
         },
         "model": {
             "name": spec.name,

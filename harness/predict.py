@@ -6,6 +6,7 @@ Sees inputs, never targets: a model is handed `sample.input` and nothing else.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from .errors import BadInput, HarnessError
 from .store import Record, append, drop_failed
-from .types import Json, Sample, Task
+from .types import Json, Sample, SetTask, Task
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
 
@@ -52,6 +53,41 @@ def predict(
             if progress:
                 progress(min(start + batch_size, len(samples)), len(samples))
     return done
+
+
+def predict_set(
+    task: SetTask,
+    model: Any,
+    samples: Sequence[Sample],
+    log: Path,
+    *,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> dict[str, Record]:
+    """The same for a task whose predictions depend on the whole set: the log is written at the end,
+    and until then the task keeps what it has in the folder named like the log."""
+    done = drop_failed(log)
+    if all(sample.id in done for sample in samples):
+        return done
+    folder = log.parent / f"{log.stem}-parts"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = progress or (lambda done, total: None)
+    began = time.perf_counter()
+    try:
+        predictions = task.predict_set(model, samples, folder, batch_size, report)
+        records = _records(task, samples, predictions)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise BadInput(_model_failed(samples, error)) from error
+    with log.open("ab") as file:
+        append(file, [record for record in records if record.id not in done])
+    seconds = round(time.perf_counter() - began, 6)
+    with (log.parent / "timing.jsonl").open("a") as timing:
+        entry = {"log": log.name, "start": 0, "samples": len(samples), "seconds": seconds}
+        timing.write(json.dumps(entry) + "\n")
+    shutil.rmtree(folder)
+    return done | {record.id: record for record in records}
 
 
 def _predict_batch(

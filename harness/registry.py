@@ -5,6 +5,7 @@ Loads light specs only; what a spec names is imported by `load_attribute` when i
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .errors import BadInput
-from .types import DatasetSpec, ModelSpec, TaskSpec
+from .types import DatasetSpec, ModelSpec, TaskSpec, TaskVariant
 
 TASKS = "harness.tasks"
 MODELS = "harness.models"
@@ -40,18 +41,38 @@ def model_specs() -> dict[str, ModelSpec]:
 
 
 def find_task(name: str) -> tuple[TaskSpec, DatasetSpec]:
-    """The task and data set of "task" (its default data set) or "task/dataset"."""
+    """The task and data set of "task" (its default data set) or "task/dataset"; the task in the
+    form that the data set has of it."""
     task_name, _, dataset_name = name.partition("/")
     tasks = task_specs()
     if task_name not in tasks:
         raise BadInput(_unknown("task", task_name, tasks))
     task = tasks[task_name]
     datasets = {dataset.name: dataset for dataset in task.datasets}
-    if not dataset_name:
-        return task, task.datasets[0]
-    if dataset_name not in datasets:
+    if dataset_name and dataset_name not in datasets:
         raise BadInput(_unknown(f"data set of {task_name}", dataset_name, datasets))
-    return task, datasets[dataset_name]
+    dataset = datasets[dataset_name] if dataset_name else task.datasets[0]
+    return task_as_in(task, dataset), dataset
+
+
+def task_as_in(task: TaskSpec, dataset: DatasetSpec) -> TaskSpec:
+    """The task in the form that a data set has of it."""
+    if dataset.variant is None:
+        return task
+    fields = {
+        one.name: getattr(dataset.variant, one.name) for one in dataclasses.fields(TaskVariant)
+    }
+    return dataclasses.replace(task, **fields)
+
+
+def embedded_tasks() -> list[str]:
+    """The "task/dataset" names that need no files."""
+    return [
+        f"{task.name}/{dataset.name}"
+        for task in task_specs().values()
+        for dataset in task.datasets
+        if dataset.where == "embedded"
+    ]
 
 
 def find_model(name: str) -> ModelSpec:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import BadInput
-from .evaluate import Finished
+from .evaluate import Finished, check_rules
 from .media.checksums import sha256_of_file
 from .provenance import environment
 from .registry import find_task, load_attribute
@@ -37,6 +37,8 @@ class ScoreRequest:
     data_dir: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
     allow_missing: bool = False
+    rules: Mapping[str, str] = field(default_factory=dict)
+    prior_from: tuple[Path, ...] = ()
     seed: int = 0
     output: Path = Path("runs")
 
@@ -49,12 +51,13 @@ def score_predictions(request: ScoreRequest) -> Finished:
     task_spec, data_spec = find_task(request.task)
     if not request.predictions.is_file():
         raise BadInput(f"{request.predictions}: no such file of predictions; correct the path")
+    check_rules(task_spec, request.rules)
     name = _name(request)
     if request.files:
         data_spec = _data_set_of_files(request, task_spec, data_spec)
     task: Task = load_attribute(task_spec.load)
     dataset = _dataset_to_score(request, data_spec)
-    predictions = read_predictions(task, request.predictions)
+    predictions = read_predictions(task, request.predictions, dataset)
     _check_ids(request, dataset, predictions)
     groups = {sample.id: sample.group for sample in dataset.samples}
     records = {}
@@ -77,6 +80,8 @@ def score_predictions(request: ScoreRequest) -> Finished:
             split=dataset.split,
             data_dir=request.data_dir,
             seed=request.seed,
+            rules=request.rules,
+            prior_from=request.prior_from,
         ),
         task_spec,
         data_spec,
@@ -85,7 +90,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
         dataset.samples[:],
     )
     with locked(run):
-        scored = setting.score(setting.samples, records)
+        scored = setting.score(setting.samples, records, slow=True)
         _write_log(run, setting.samples, records)
         write_rows(run.path / "rows.parquet", scored, records)
         result: Json = {
@@ -97,6 +102,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
                 "split": dataset.split,
                 "sha256": dataset.sha256,
                 "n": len(setting.samples),
+                "notes": list(dataset.notes),
             },
             "model": {"name": name, "weights_sha256": None, "parameters": None},
             "predictions": str(request.predictions),
@@ -144,6 +150,11 @@ def _data_set_of_files(request: ScoreRequest, task: TaskSpec, dataset: DatasetSp
     able = [one for one in task.datasets if one.files and (one is dataset or not named)]
     if not able:
         raise BadInput(f"{request.task} is not read from separate files; leave those options out")
+    roles = (*able[0].files, *able[0].optional_files)
+    strange = [role for role in request.files if role not in roles]
+    if strange:
+        takes = ", ".join(f"--{role}" for role in roles)
+        raise BadInput(f"{task.name}/{able[0].name} takes {takes}; leave out --{strange[0]}")
     absent = [role for role in able[0].files if role not in request.files]
     if absent:
         raise BadInput(f"{task.name}/{able[0].name} also needs --{absent[0]}; give both files")
@@ -181,11 +192,11 @@ def _check_ids(
         )
 
 
-def read_predictions(task: Task, path: Path) -> Mapping[str, Json | None]:
+def read_predictions(task: Task, path: Path, dataset: Dataset) -> Mapping[str, Json | None]:
     """Sample id -> prediction, None for a sample that failed. A file ending in .jsonl holds our
     lines, {"id": ..., "prediction": {...}}; any other is the task's to read."""
     if path.suffix != ".jsonl":
-        return task.read_results(path)
+        return task.read_results(path, dataset)
     predictions: dict[str, Json | None] = {}
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():

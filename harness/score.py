@@ -5,12 +5,16 @@ Every sample of the data set counts, once: a missing, failed or invalid one has 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import __version__
-from .stats import all_alike95, group_sums, interval95
+from .stats import OfCounts, all_alike95, interval95_of, of_counts, of_counts_by_weights
 from .store import Record
 from .types import Dataset, Json, Metric, Sample, Task, TaskSpec
 
@@ -22,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Value:
-    """A metric over some samples. `ci95` is None where nothing can be said (fewer than two
-    groups)."""
+    """A metric over some samples, of which `n` have a say. `value` is None where the metric does
+    not apply ("n/a"), `ci95` where nothing can be said (fewer than two groups)."""
 
-    value: float
+    value: float | None
     ci95: tuple[float, float] | None
     n: int
 
@@ -51,7 +55,8 @@ class Scored:
     """Metrics with the per-sample rows that they come from."""
 
     samples: Sequence[Sample]
-    metrics: Sequence[Metric]
+    metrics: Sequence[Metric]  # those that can be computed here
+    absent: Mapping[str, str]  # metric -> why it could not be computed
     rows: Mapping[str, FloatArray]  # metric -> (samples, statistics)
     values: Mapping[str, Value]
     breakdowns: Mapping[str, Mapping[str, Value]]  # tag -> its value -> primary metric
@@ -69,29 +74,68 @@ def score(
     records: Mapping[str, Record],
     breakdowns: Sequence[str] = (),
     seed: int = 0,
+    rules: Mapping[str, str] | None = None,
+    slow: bool = False,
 ) -> Scored:
-    """Scores `samples` of a data set from the records that there are for them."""
+    """Scores `samples` of a data set from the records that there are for them. Without `slow`,
+    metrics that take long are left out."""
     found = [records.get(sample.id) for sample in samples]
     predictions = [r.prediction if r is not None and r.valid else None for r in found]
     targets = [sample.target for sample in samples]
-    metrics = task.metrics(dataset)
-    rows = {metric.name: metric.rows(predictions, targets) for metric in metrics}
+    offered = task.metrics(dataset, rules or {})
+    absent = {metric.name: metric.absent for metric in offered if metric.absent}
+    metrics = [metric for metric in offered if not metric.absent and (slow or not metric.slow)]
+    rows = _rows(metrics, predictions, targets)
     values = {m.name: value_of(m, rows[m.name], samples, seed) for m in metrics}
     primary = metrics[0]
     parts = {tag: _by_tag(primary, rows[primary.name], samples, tag, seed) for tag in breakdowns}
-    return Scored(samples, metrics, rows, values, parts, _coverage(found))
+    return Scored(samples, metrics, absent, rows, values, parts, _coverage(found))
+
+
+def _rows(
+    metrics: Sequence[Metric], predictions: Sequence[Json | None], targets: Sequence[Any]
+) -> dict[str, FloatArray]:
+    """Metric -> rows; slow ones, which wait for another process, beside the rest."""
+    beside = [metric for metric in metrics if metric.slow]
+    with ThreadPoolExecutor(max_workers=max(1, len(beside))) as pool:
+        waited = {m.name: pool.submit(m.rows, predictions, targets) for m in beside}
+        found = {m.name: m.rows(predictions, targets) for m in metrics if not m.slow}
+        found |= {name: future.result() for name, future in waited.items()}
+    return {metric.name: found[metric.name] for metric in metrics}
 
 
 def value_of(metric: Metric, rows: FloatArray, samples: Sequence[Sample], seed: int) -> Value:
     """A metric of these rows, with the interval from resampling groups. Where all samples are
     alike at an end of the metric's range, resampling shows no spread, and the interval is Wilson's
     for that many groups."""
-    sums = group_sums(rows, [sample.group for sample in samples])
-    value = float(metric.aggregate(sums.sum(axis=0)))
-    ci95 = interval95(metric.aggregate, sums, seed)
-    if ci95 is not None and ci95[0] == ci95[1] and value in (metric.low, metric.high):
-        ci95 = all_alike95(value, metric.low, metric.high, len(sums))
-    return Value(value, ci95, len(samples))
+    counted, groups = metric_of_counts(metric, rows, [sample.group for sample in samples])
+    value = value_at_once(metric, rows)
+    n = int(np.count_nonzero(np.any(rows != 0, axis=1)))
+    if math.isnan(value):
+        return Value(None, None, n)
+    ci95 = interval95_of(counted, groups, seed)
+    no_spread = ci95 is not None and ci95[0] == ci95[1]
+    if no_spread and math.isfinite(metric.high) and value in (metric.low, metric.high):
+        ci95 = all_alike95(value, metric.low, metric.high, groups)
+    return Value(value, ci95, n)
+
+
+def metric_of_counts(
+    metric: Metric, rows: FloatArray, groups: Sequence[str]
+) -> tuple[OfCounts, int]:
+    """A metric of these rows as a function of how often each group counts, and how many there
+    are."""
+    if metric.weighted is None:
+        return of_counts(metric.aggregate, rows, groups)
+    return of_counts_by_weights(metric.weighted, rows, groups)
+
+
+def value_at_once(metric: Metric, rows: FloatArray) -> float:
+    """A metric of these rows, each counted once."""
+    if metric.weighted is not None:
+        return float(metric.weighted(np.ones(len(rows)), rows))
+    order = np.lexsort(rows.T)  # one order of addition whatever the order of samples
+    return float(metric.aggregate(rows[order].sum(axis=0)))
 
 
 def _by_tag(
@@ -118,8 +162,11 @@ def _coverage(found: Sequence[Record | None]) -> Coverage:
     return Coverage(len(found), scored, missing, failed, invalid)
 
 
-def signature(metric: Metric, task: str, dataset: Dataset, n: int, dtype: str) -> str:
-    """How a number was made, in one line; two numbers are comparable if theirs are equal."""
+def signature(
+    metric: Metric, task: str, dataset: Dataset, n: int, dtype: str, also: Mapping[str, str]
+) -> str:
+    """How a number was made, in one line; two numbers are comparable if theirs are equal. `also`
+    is what else decides it, such as what a floor was fitted on."""
     parts = {
         "metric": metric.name,
         "variant": metric.variant,
@@ -128,23 +175,36 @@ def signature(metric: Metric, task: str, dataset: Dataset, n: int, dtype: str) -
         "sha256": dataset.sha256[:12],
         "n": n,
         "dtype": dtype,
+        **also,
         "harness": __version__,
     }
     return "|".join(f"{name}:{value}" for name, value in parts.items())
 
 
-def report(task: TaskSpec, dataset: Dataset, scored: Scored, dtype: str) -> Json:
+def report(
+    task: TaskSpec,
+    dataset: Dataset,
+    scored: Scored,
+    dtype: str,
+    also: Mapping[str, str] | None = None,
+) -> Json:
     """The part of run.json that scoring makes."""
-    coverage = scored.coverage
+    coverage, n = scored.coverage, len(scored.samples)
+    metrics: Json = {
+        metric.name: {
+            **as_json(scored.values[metric.name]),
+            "invalid": coverage.missing + coverage.failed + coverage.invalid,
+            "range": [metric.low, metric.high if math.isfinite(metric.high) else None],
+            "higher_is_better": metric.higher_is_better,
+            "percent": metric.percent,
+            "signature": signature(metric, task.name, dataset, n, dtype, also or {}),
+        }
+        for metric in scored.metrics
+    }
+    for name, reason in scored.absent.items():
+        metrics[name] = {"value": None, "reason": f"not computed: {reason}"}
     return {
-        "metrics": {
-            metric.name: {
-                **as_json(scored.values[metric.name]),
-                "invalid": coverage.missing + coverage.failed + coverage.invalid,
-                "signature": signature(metric, task.name, dataset, len(scored.samples), dtype),
-            }
-            for metric in scored.metrics
-        },
+        "metrics": metrics,
         "primary": scored.metrics[0].name,
         "breakdowns": {
             tag: {name: as_json(value) for name, value in parts.items()}

@@ -7,13 +7,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from .errors import BadInput, HarnessError
+from .predict import predict, predict_set
 from .registry import load_attribute
 from .score import Scored, score
 from .store import Record
-from .types import Dataset, DatasetSpec, LoadRequest, ModelSpec, Sample, Task, TaskSpec
+from .types import (
+    Dataset,
+    DatasetSpec,
+    LoadRequest,
+    ModelSpec,
+    Sample,
+    SetTask,
+    Task,
+    TaskSpec,
+)
 
 Stage = Callable[[str, int, int], None]  # (what is being done, samples done, samples in all)
 
@@ -24,7 +34,8 @@ def silent(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class EvalRequest:
-    """What `harness eval` is asked. `split` "" is the data set's test split."""
+    """What `harness eval` is asked. `split` "" is the data set's test split. `rules`: conventions
+    of the task's metrics, by name. `prior_from`: official files that floors are fitted on."""
 
     task: str
     model: str
@@ -38,6 +49,8 @@ class EvalRequest:
     seed: int = 0
     controls: Literal["none", "sample", "full"] = "sample"
     keep_going: bool = False
+    rules: Mapping[str, str] = field(default_factory=dict)
+    prior_from: tuple[Path, ...] = ()
     output: Path = Path("runs")
 
 
@@ -77,14 +90,38 @@ class Setting:
             ) from error
 
     def open_prior_part(self) -> Dataset:
-        """What `prior` is fitted on; BadInput if that holds the samples it would be scored on."""
+        """What floors are fitted on; BadInput if that holds the samples they would be scored on."""
         spec, split = self.data_spec, self.dataset.split
+        if self.request.prior_from:
+            return self._open_prior_files()
         fitted_on = spec.train_split
         if spec.prior_split and split == spec.test_split:
             fitted_on = spec.prior_split
+        if not fitted_on:
+            raise BadInput(
+                f"{spec.name} has no train part to fit on; give its files with --prior-from"
+            )
         if split == fitted_on:
             raise BadInput(f"prior is fitted on {fitted_on}, the very samples of this evaluation")
         return self.open(fitted_on)
+
+    def _open_prior_files(self) -> Dataset:
+        spec, paths = self.data_spec, self.request.prior_from
+        roles = (*spec.files, *spec.optional_files)
+        if not spec.load_files:
+            raise BadInput(f"--prior-from: {spec.name} is not read from separate files")
+        if not len(spec.files) <= len(paths) <= len(roles):
+            raise BadInput(
+                f"--prior-from: {spec.name} needs {len(spec.files)} files, in this order: "
+                f"{', '.join(spec.files)}; give the option once for each"
+            )
+        name = "+".join(path.name for path in paths)
+        if name not in self._opened:
+            files = dict(zip(roles, paths, strict=False))
+            self._opened[name] = load_attribute(spec.load_files)(files, name)
+        if self._opened[name].sha256 == self.dataset.sha256:
+            raise BadInput(f"--prior-from {paths[0]}: holds the very samples of this evaluation")
+        return self._opened[name]
 
     def open(self, split: str) -> Dataset:
         """Another part of the data set, opened once."""
@@ -95,6 +132,39 @@ class Setting:
             self._opened[split] = load(self.request.data_dir, split)
         return self._opened[split]
 
-    def score(self, samples: Sequence[Sample], records: Mapping[str, Record]) -> Scored:
-        breakdowns = self.task_spec.breakdowns
-        return score(self.task, self.dataset, samples, records, breakdowns, self.request.seed)
+    def predict(
+        self, model: Any, samples: Sequence[Sample], log: Path, what: str
+    ) -> dict[str, Record]:
+        """Records of all these samples by id, from the log as far as it holds them."""
+        batch_size = self.request.batch_size
+
+        def progress(done: int, total: int) -> None:
+            self.stage(what, done, total)
+
+        if self.task_spec.whole_set:
+            task = cast(SetTask, self.task)
+            return predict_set(task, model, samples, log, batch_size=batch_size, progress=progress)
+        return predict(
+            self.task,
+            model,
+            samples,
+            log,
+            batch_size=batch_size,
+            keep_going=self.request.keep_going,
+            progress=progress,
+        )
+
+    def score(
+        self, samples: Sequence[Sample], records: Mapping[str, Record], slow: bool = False
+    ) -> Scored:
+        """`slow`: with the metrics that take long."""
+        return score(
+            self.task,
+            self.dataset,
+            samples,
+            records,
+            self.task_spec.breakdowns,
+            self.request.seed,
+            self.request.rules,
+            slow,
+        )

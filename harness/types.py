@@ -77,8 +77,22 @@ class Question:
     text: str
     choices: tuple[str, ...] = ()
     kind: str = ""
-    objects: tuple[NamedBox, ...] = ()
+    objects: Sequence[NamedBox] = ()
     given: str = ""
+
+
+@dataclass(frozen=True)
+class ReasonedQuestion:
+    """A question with four answers and, once the right answer is `given`, four reasons for it (VCR:
+    Q->A, then QA->R). `objects` and tags as in Question."""
+
+    visual: Picture
+    text: str
+    answers: tuple[str, ...]
+    reasons: tuple[str, ...]
+    objects: Sequence[NamedBox]
+    given: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,11 +126,13 @@ class CaptionedVisual:
 
     No model sees which caption belongs to which visual: it is handed visuals and texts apart.
     `foils`: captions of the same words that do not hold, "" for a caption that has none.
+    `gallery`: entries of one name are searched together, as COCO's 1K folds are.
     """
 
     visual: Visual
     texts: tuple[str, ...]
     foils: tuple[str, ...] = ()
+    gallery: str = ""
 
 
 @dataclass(frozen=True)
@@ -324,11 +340,14 @@ class Metric:
     """A metric in two steps, so that an interval for it is a matrix product.
 
     `rows(predictions, targets)` -> (samples, statistics): sufficient statistics of each sample; a
-    prediction of None (missing or invalid) gets the row of the worst answer.
-    `aggregate(sums)` (..., statistics) -> (...): the metric, from weighted sums of rows.
-    The aggregate is nan where the metric does not apply: "n/a". A row of zeros has no say.
+    prediction of None (missing or invalid) gets the row of the worst answer. A sample whose row is
+    all zeros has no say.
+    `aggregate(sums)` (..., statistics) -> (...): the metric, from weighted sums of rows; nan where
+    it does not apply ("n/a"). `weighted(weights, rows)`, for a metric that no sum gives, such as a
+    median, takes its place: weights (..., samples) -> (...).
     `low`, `high`: its range. `variant`: the rule by which it was made, for the signature.
-    `absent`: why the metric cannot be computed here ("no Java"); then it has no rows.
+    `absent`: why the metric cannot be computed here ("no Java"); then nothing is asked of it.
+    `slow`: computed for the model only, not for floors and controls.
     """
 
     name: str
@@ -340,6 +359,8 @@ class Metric:
     higher_is_better: bool = True
     percent: bool = True
     absent: str = ""
+    slow: bool = False
+    weighted: Callable[[FloatArray, FloatArray], FloatArray] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,23 @@ set, on the very samples of the run. Knows no task.
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import controls
 from .errors import HarnessError
-from .predict import predict
 from .registry import can_do, find_model, model_specs
-from .score import Scored, as_json, report
+from .score import Scored, as_json, metric_of_counts, report, value_at_once
 from .setting import Setting
-from .stats import paired_difference
-from .store import Record, Run
-from .types import Json, ModelSpec, Picture, Sample
+from .stats import difference95_of
+from .store import Run
+from .types import Json, Metric, ModelSpec, Sample, Visual
+
+if TYPE_CHECKING:
+    from .types import FloatArray
 
 
 def run_controls(
@@ -27,7 +31,8 @@ def run_controls(
     request = setting.request
     if request.controls == "none" or spec.kind != "model":
         return {}
-    most = len(setting.samples) if request.controls == "full" else controls.SHARE
+    everything = request.controls == "full" or setting.task_spec.whole_set
+    most = len(setting.samples) if everything else controls.SHARE
     part = controls.share(setting.samples, most, request.seed)
     folder = run.path / "controls"
     found: dict[str, Json] = {}
@@ -37,7 +42,7 @@ def run_controls(
     else:
         found["shuffled"] = {"reason": "needs two pictures or more"}
     try:
-        mean = _mean_picture(setting)
+        mean = _mean_visual(setting)
     except HarnessError as error:
         found["blind"] = {"reason": str(error)}
     else:
@@ -53,16 +58,16 @@ def run_controls(
     return found
 
 
-def _mean_picture(setting: Setting) -> Picture:
+def _mean_visual(setting: Setting) -> Visual:
     """Of the train part's pictures, or where that part is absent of the evaluated ones; its id says
     which. BadInput where neither can be read."""
     try:
         train = setting.open(setting.data_spec.train_split)
-        mean = controls.mean_picture(train.samples, f"{train.name}/{train.split}")
-        mean.read()
+        mean = controls.mean_visual(train.samples, f"{train.name}/{train.split}")
+        controls.read(mean)
     except HarnessError:
-        mean = controls.mean_picture(setting.samples, f"{setting.dataset.name}/evaluated")
-        mean.read()
+        mean = controls.mean_visual(setting.samples, f"{setting.dataset.name}/evaluated")
+        controls.read(mean)
     return mean
 
 
@@ -79,15 +84,7 @@ def _control(
     # another share of the samples, or other blind weights, have a log of their own
     mark = (model.description.weights_sha256 or "")[:8] if name not in ("shuffled", "blind") else ""
     log = folder / f"{name}-{len(samples)}{mark and '-'}{mark}.jsonl"
-    records = predict(
-        setting.task,
-        model,
-        samples,
-        log,
-        batch_size=setting.request.batch_size,
-        keep_going=setting.request.keep_going,
-        progress=lambda done, total: setting.stage(f"control {name}", done, total),
-    )
+    records = setting.predict(model, samples, log, f"control {name}")
     control = setting.score(samples, records)
     if control.coverage.unscored:
         return {"reason": f"{control.coverage.unscored} of its {len(samples)} samples failed"}
@@ -95,15 +92,28 @@ def _control(
     same = [place[sample.id] for sample in samples]
     found: Json = {}
     for metric in control.metrics:
-        own = scored.rows[metric.name][same]
-        difference, ci95 = paired_difference(
-            metric.aggregate, own, control.rows[metric.name], control.groups, setting.request.seed
-        )
+        own, theirs = scored.rows[metric.name][same], control.rows[metric.name]
         found[metric.name] = {
             **as_json(control.values[metric.name]),
-            "gain": {"value": difference, "ci95": ci95 and list(ci95)},
+            "gain": _gain(metric, own, theirs, control.groups, setting.request.seed),
         }
     return found
+
+
+def _gain(
+    metric: Metric, own: FloatArray, theirs: FloatArray, groups: Sequence[str], seed: int
+) -> Json:
+    """How much better the model is than the control, on the same samples."""
+    sign = 1 if metric.higher_is_better else -1
+    difference = sign * (value_at_once(metric, own) - value_at_once(metric, theirs))
+    if math.isnan(difference):
+        return {"value": None, "ci95": None}
+    counted, number = metric_of_counts(metric, own, groups)
+    others, _ = metric_of_counts(metric, theirs, groups)
+    ci95 = difference95_of(counted, others, number, seed)
+    if ci95 is not None and sign < 0:
+        ci95 = -ci95[1], -ci95[0]
+    return {"value": difference, "ci95": ci95 and list(ci95)}
 
 
 def floors_and_ceilings(setting: Setting) -> Json:
@@ -115,7 +125,6 @@ def floors_and_ceilings(setting: Setting) -> Json:
         if spec.kind == "model" or not can_do(spec, setting.task_spec) or not fits:
             continue
         kind = found["floors" if spec.kind == "floor" else "ceilings"]
-        setting.stage(spec.name, 0, 0)
         try:
             scored = _score_floor(setting, spec)
         except HarnessError as error:
@@ -130,9 +139,7 @@ def floors_and_ceilings(setting: Setting) -> Json:
 
 def _score_floor(setting: Setting, spec: ModelSpec) -> Scored:
     model = setting.load(spec)
-    predictions = setting.task.predict(model, [sample.input for sample in setting.samples])
-    records = {
-        sample.id: Record(sample.id, sample.group, prediction)
-        for sample, prediction in zip(setting.samples, predictions, strict=True)
-    }
-    return setting.score(setting.samples, records)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "samples.jsonl"
+        records = setting.predict(model, setting.samples, log, spec.name)
+        return setting.score(setting.samples, records)

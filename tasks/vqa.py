@@ -7,7 +7,8 @@ the vocabulary with equal probability (the chance floor), scored by its exact ex
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,17 @@ import numpy as np
 
 from harness.errors import BadInput
 from harness.metrics.vqa import Variant, normalize_answer, vqa_accuracy
-from harness.types import Answerer, Dataset, Json, Metric, Question, UniformAnswer
+from harness.types import (
+    Answer,
+    Answerer,
+    Dataset,
+    Json,
+    Metric,
+    Question,
+    Sample,
+    Shown,
+    UniformAnswer,
+)
 
 from .targets import VqaTarget
 
@@ -33,6 +44,8 @@ class VqaTask:
         for answer in model.answer(inputs):
             if isinstance(answer, UniformAnswer):
                 predictions.append({"uniform": True})
+            elif not isinstance(answer, Answer):
+                raise TypeError(f"an open question wants an Answer, not {type(answer).__name__}")
             elif answer.confidence is None:
                 predictions.append({"answer": answer.text})
             else:
@@ -49,13 +62,13 @@ class VqaTask:
             return f"the answer has {len(answer):,} characters"
         return None
 
-    def metrics(self, dataset: Dataset) -> list[Metric]:
+    def metrics(self, dataset: Dataset, rules: Mapping[str, str]) -> list[Metric]:
         return [
             _metric("accuracy", "official", dataset.answers),
             _metric("accuracy-always-normalise", "always-normalise", dataset.answers),
         ]
 
-    def read_results(self, path: Path) -> dict[str, Json]:
+    def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
         """The official results format, [{"question_id": ..., "answer": "..."}, ...]."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -77,6 +90,11 @@ class VqaTask:
                 )
             results[id] = {"answer": answer}
         return results
+
+    def show(self, sample: Sample) -> Shown:
+        answers = Counter(sample.target.answers).most_common()
+        counted = ", ".join(f"{answer} ({count})" for answer, count in answers)
+        return Shown([("question", sample.input.text), ("answers", counted)])
 
 
 TASK = VqaTask()

@@ -223,7 +223,7 @@ def test_a_task_has_the_metrics_that_its_spec_says(task: TaskSpec) -> None:
     loaded: Task = load_attribute(task.load)
     for method in ("predict", "invalid", "metrics", "read_results"):
         assert callable(getattr(loaded, method))
-    metrics = loaded.metrics(Dataset("x", "test", (), "", answers=("yes",)))
+    metrics = loaded.metrics(Dataset("x", "test", (), "", answers=("yes",)), {})
     assert tuple(metric.name for metric in metrics) == task.metrics
     assert all(isinstance(metric, Metric) for metric in metrics)
     assert len({metric.variant for metric in metrics}) == len(metrics)

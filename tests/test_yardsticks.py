@@ -89,7 +89,7 @@ def test_samples_that_are_all_alike_still_have_an_interval(value: float) -> None
     begins at 20 / (20 + 1.96**2)."""
     dataset = load(None, "test")
     samples = dataset.samples[:100]
-    metric = TASK.metrics(dataset)[0]
+    metric = TASK.metrics(dataset, {})[0]
     rows = np.tile([value, 1.0], (100, 1))
     low, high = value_of(metric, rows, samples, seed=0).ci95 or (np.nan, np.nan)
     edge = 20 / (20 + 1.959964**2)

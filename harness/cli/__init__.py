@@ -17,6 +17,7 @@ _VERBS = {
     "score": "Score saved predictions of any system.",
     "ls": "List tasks, data sets, models, and who can do what.",
     "train": "Train a bundled model on a data set.",
+    "data": "Look at a data set's samples, or check its files.",
 }
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .rules import chosen_rules, rule_options
+
+if TYPE_CHECKING:
+    from harness.evaluate import EvalRequest, Finished, Stage
+
 
 @click.command("eval")
-@click.option("--task", required=True, metavar="TASK[/DATASET]", help="What to evaluate on.")
+@click.option(
+    "--task", required=True, metavar="TASK[/DATASET]", help="What to evaluate on, or all."
+)
 @click.option("--model", required=True, metavar="MODEL", help="What to evaluate.")
 @click.option("--split", default="", help="Part of the data set; its test part unless given.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of a data set's files.")
@@ -35,6 +43,7 @@ import click
     help="Score without the right pictures too, on 1,000 samples or on all.",
 )
 @click.option("--keep-going", is_flag=True, help="Record samples that fail, and go on.")
+@rule_options
 @click.option(
     "-o",
     "--output",
@@ -44,21 +53,68 @@ import click
     help="Folder of the run folders.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of a table.")
-def command(as_json: bool, **options: Any) -> None:
+def command(
+    task: str, as_json: bool, rules: tuple[str, ...], tokenizer: str | None, **options: Any
+) -> None:
     """Evaluate a model on a task: predict, score, and set it beside its controls and floors.
 
     The same command goes on with a run that was stopped, and starts a new one after a finished
-    one.
+    one. `--task all` runs every embedded task that the model can do.
     """
-    from harness.errors import INCOMPLETE
     from harness.evaluate import EvalRequest, evaluate
 
     from .progress import shown_progress
     from .show import show
 
+    request = EvalRequest(task, **options, rules=chosen_rules(rules, tokenizer))
+    if task == "all":
+        _evaluate_all(request, as_json)
+        return
     with shown_progress(quiet=as_json) as stage:
-        finished = evaluate(EvalRequest(**options), stage)
+        finished = evaluate(request, stage)
     show(finished, as_json)
-    coverage = finished.result["coverage"]
-    if coverage["missing"] or coverage["failed"]:
+    _exit([finished])
+
+
+def _evaluate_all(request: EvalRequest, as_json: bool) -> None:
+    """Every embedded task, one line a task in one table; a task that fails is named there."""
+    import dataclasses
+
+    from harness.errors import BadInput, HarnessError
+    from harness.evaluate import evaluate
+    from harness.registry import can_do, embedded_tasks, find_model, find_task
+
+    from .progress import shown_progress
+    from .show import show_all
+
+    if request.data_dir or request.weights or request.prior_from or request.rules:
+        raise BadInput("--task all runs the embedded tasks as they are; name one for that option")
+    model = find_model(request.model)
+    finished: list[Finished] = []
+    reasons: dict[str, str] = {}
+    tasks = embedded_tasks()
+    able = [task for task in tasks if can_do(model, find_task(task)[0])]
+    if not able:
+        raise BadInput(f"{model.name} can do no embedded task")
+    if len(able) < len(tasks):
+        reasons["cannot do"] = ", ".join(task for task in tasks if task not in able)
+    for task in able:
+        try:
+            with shown_progress(quiet=as_json) as stage:
+                named = _named(stage, task)
+                finished.append(evaluate(dataclasses.replace(request, task=task), named))
+        except HarnessError as error:
+            reasons[task] = str(error)
+    show_all(model.name, finished, reasons, as_json)
+    _exit(finished)
+
+
+def _named(stage: Stage, task: str) -> Stage:
+    return lambda what, done, total: stage(f"{task} {what}", done, total)
+
+
+def _exit(finished: Sequence[Finished]) -> None:
+    from harness.errors import INCOMPLETE
+
+    if any(one.result["coverage"][what] for one in finished for what in ("missing", "failed")):
         raise SystemExit(INCOMPLETE)

@@ -7,6 +7,10 @@ from typing import Any
 
 import click
 
+from .rules import chosen_rules, rule_options
+
+_ROLES = ("annotations", "questions", "refs", "instances", "durations", "mapping")
+
 
 @click.command("score")
 @click.argument("predictions", type=click.Path(path_type=Path))
@@ -18,8 +22,13 @@ import click
 )
 @click.option("--split", default="", help="Part of the data set; its test part unless given.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of a data set's files.")
-@click.option("--questions", type=click.Path(path_type=Path), help="Official questions file.")
 @click.option("--annotations", type=click.Path(path_type=Path), help="Official annotations file.")
+@click.option("--questions", type=click.Path(path_type=Path), help="VQA: questions file.")
+@click.option("--refs", type=click.Path(path_type=Path), help="RefCOCO: refs(unc).p.")
+@click.option("--instances", type=click.Path(path_type=Path), help="RefCOCO: instances.json.")
+@click.option("--durations", type=click.Path(path_type=Path), help="Charades: Charades_v1_*.csv.")
+@click.option("--mapping", type=click.Path(path_type=Path), help="MSVD: youtube_mapping.txt.")
+@rule_options
 @click.option("--allow-missing", is_flag=True, help="Count missing predictions as wrong.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -34,21 +43,28 @@ import click
 def command(
     predictions: Path,
     name: str,
-    questions: Path | None,
-    annotations: Path | None,
     as_json: bool,
+    rules: tuple[str, ...],
+    tokenizer: str | None,
     **options: Any,
 ) -> None:
-    """Score saved PREDICTIONS: a .jsonl of {"id", "prediction"} lines, or the field's own results
-    file, such as the official VQA results json."""
+    """Score saved PREDICTIONS: a .jsonl of {"id", "prediction"} lines, or the field's own file:
+    COCO captions or VQA results (json), boxes or moments (json), VCR (csv), a matrix of scores for
+    retrieval (npy)."""
     from harness.errors import INCOMPLETE
     from harness.rescore import ScoreRequest, score_predictions
 
     from .show import show
 
-    given = {"questions": questions, "annotations": annotations}
-    files = {role: path for role, path in given.items() if path is not None}
-    finished = score_predictions(ScoreRequest(predictions, name=name, files=files, **options))
+    given = {role: options.pop(role) for role in _ROLES}
+    request = ScoreRequest(
+        predictions,
+        name=name,
+        files={role: path for role, path in given.items() if path is not None},
+        rules=chosen_rules(rules, tokenizer),
+        **options,
+    )
+    finished = score_predictions(request)
     show(finished, as_json)
     coverage = finished.result["coverage"]
     if coverage["missing"] or coverage["failed"]:

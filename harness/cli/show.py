@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -33,6 +33,41 @@ def show(finished: Finished, as_json: bool) -> None:
     console.print(f"  run        {finished.path}", soft_wrap=True, markup=False)
 
 
+def show_all(
+    model: str, finished: Sequence[Finished], reasons: Mapping[str, str], as_json: bool
+) -> None:
+    """Prints several tasks' primary metrics, a line each, and why others have none; with `as_json`,
+    a list of run.json's."""
+    if as_json:
+        runs = [{**one.result, "run": str(one.path)} for one in finished]
+        click.echo(json.dumps({"runs": runs, "reasons": reasons}, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(f"  {model}", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    for heading in ("score", "95% interval", "samples", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in finished:
+        result = one.result
+        value = result["metrics"][result["primary"]]
+        name = f"  {result['task']}/{result['data']['dataset']}"
+        seconds = f"{result['timing']['total_seconds']:.1f}"
+        table.add_row(name, result["primary"], *_cells(value, value["percent"]), seconds)
+    console.print()
+    console.print(table)
+    console.print()
+    for task, reason in reasons.items():
+        console.print(f"  {task}: {reason}", soft_wrap=True, markup=False, style="yellow")
+    for one in finished:
+        console.print(f"  run  {one.path}", soft_wrap=True, markup=False, style="dim")
+
+
 def plain_table(result: dict[str, Any]) -> str:
     """The table as text without colours."""
     from rich.console import Console
@@ -53,10 +88,14 @@ def _print(console: Console, result: dict[str, Any]) -> None:
         f"[/bold] {data['split']}, {data['n']:,} samples{size}\n"
     )
     primary = result["primary"]
-    console.print(_table([(name, value, "") for name, value in result["metrics"].items()], True))
+    shown = [
+        (name, value, "", value.get("percent", True)) for name, value in result["metrics"].items()
+    ]
+    console.print(_table(shown, True))
     for heading, rows in _sections(result, primary):
         console.print(f"\n  [dim]{escape(heading)}[/dim]")
-        console.print(_table(rows))
+        percent = result["metrics"][primary]["percent"]
+        console.print(_table([(*row, percent) for row in rows]))
     warnings = list(_warnings(result, primary))
     if warnings:
         console.print()
@@ -70,26 +109,27 @@ def _print(console: Console, result: dict[str, Any]) -> None:
 _Row: TypeAlias = tuple[str, dict[str, Any], str]  # name, value, note
 
 
-def _table(rows: list[_Row], first: bool = False) -> Table:
+def _table(rows: list[tuple[str, dict[str, Any], str, bool]], first: bool = False) -> Table:
     """Columns of the same widths in every table, so that they stand under each other."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=first, header_style="dim")
     table.add_column("", width=28, no_wrap=True)
-    table.add_column("score", width=6, justify="right")
-    table.add_column("95% interval", width=14, justify="right")
+    table.add_column("score", width=7, justify="right")
+    table.add_column("95% interval", width=17, justify="right")
     table.add_column("samples", width=8, justify="right")
     table.add_column("")
-    for index, (name, value, note) in enumerate(rows):
+    for index, (name, value, note, percent) in enumerate(rows):
         indent = "  " if first else "    "
         style = "bold" if first and index == 0 else None
-        table.add_row(indent + escape(name), *_cells(value), escape(note), style=style)
+        table.add_row(indent + escape(name), *_cells(value, percent), escape(note), style=style)
     return table
 
 
 def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[_Row]]]:
     """(heading, rows)."""
+    percent = result["metrics"][primary]["percent"]
     floors = {**result.get("floors", {}), **result.get("ceilings", {})}
     if floors:
         ceilings = result.get("ceilings", {})
@@ -108,7 +148,11 @@ def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[
         yield (
             "controls: the model without the right picture",
             [
-                (name, entry.get(primary, {}), _gain(entry[primary]) if primary in entry else "")
+                (
+                    name,
+                    entry.get(primary, {}),
+                    _gain(entry[primary], percent) if primary in entry else "",
+                )
                 for name, entry in result["controls"].items()
             ],
         )
@@ -117,23 +161,30 @@ def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[
         best = ceiling.get("breakdowns", {}).get(tag, {})
         yield (
             f"{primary} by {tag.replace('_', ' ')}",
-            [
-                (name, value, f"ceiling {_percent(best[name]['value'])}" if name in best else "")
-                for name, value in parts.items()
-            ],
+            [(name, value, _of_ceiling(best.get(name), percent)) for name, value in parts.items()],
         )
 
 
-def _gain(entry: dict[str, Any]) -> str:
-    gain = entry["gain"]
+def _of_ceiling(best: dict[str, Any] | None, percent: bool) -> str:
+    return f"ceiling {_number(best['value'], percent)}" if best else ""
+
+
+def _gain(entry: dict[str, Any], percent: bool) -> str:
+    gain, scale = entry["gain"], 100 if percent else 1
+    if gain["value"] is None:
+        return ""
+    better = f"model {scale * gain['value']:+.1f}"
     if gain["ci95"] is None:
-        return f"model {100 * gain['value']:+.1f}"
-    low, high = (100 * bound for bound in gain["ci95"])
-    return f"model {100 * gain['value']:+.1f} [{low:+.1f}, {high:+.1f}]"
+        return better
+    low, high = (scale * bound for bound in gain["ci95"])
+    return f"{better} [{low:+.1f}, {high:+.1f}]"
 
 
 def _warnings(result: dict[str, Any], primary: str) -> Iterator[str]:
     """What a reader must not miss: yardsticks that could not be had, controls not beaten."""
+    for name, entry in result["metrics"].items():
+        if "reason" in entry:
+            yield f"{name}: {entry['reason']}"
     sections = (result.get(name, {}) for name in ("floors", "ceilings", "controls"))
     for name, entry in (pair for section in sections for pair in section.items()):
         if "reason" in entry:
@@ -144,16 +195,18 @@ def _warnings(result: dict[str, Any], primary: str) -> Iterator[str]:
                 yield f"warning: the model does not beat this control: {name}"
 
 
-def _cells(value: dict[str, Any]) -> tuple[str, str, str]:
-    if "value" not in value:
+def _cells(value: dict[str, Any], percent: bool) -> tuple[str, str, str]:
+    if value.get("value") is None:
         return "n/a", "", ""
     ci95 = value["ci95"]
-    interval = "n/a" if ci95 is None else f"{_percent(ci95[0])} - {_percent(ci95[1])}"
-    return _percent(value["value"]), interval, f"{value['n']:,}"
+    low_high = "n/a" if ci95 is None else " - ".join(_number(bound, percent) for bound in ci95)
+    return _number(value["value"], percent), low_high, f"{value['n']:,}"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def _number(value: float | None, percent: bool) -> str:
+    if value is None:
+        return "n/a"
+    return f"{100 * value:.1f}" if percent else f"{value:,.1f}"
 
 
 def _closing_lines(result: dict[str, Any]) -> Iterator[str]:
@@ -162,6 +215,8 @@ def _closing_lines(result: dict[str, Any]) -> Iterator[str]:
         f"{coverage[name]:,} {name}" for name in ("scored", "missing", "failed", "invalid")
     )
     yield f"coverage   {counts}"
+    for note in result["data"].get("notes", ()):
+        yield f"data       {note}"
     yield f"signature  {result['metrics'][result['primary']]['signature']}"
     timing = result.get("timing")
     if timing:

@@ -24,7 +24,7 @@ annotators = st.lists(
 
 
 def metrics(vocabulary: tuple[str, ...] = VOCABULARY) -> dict[str, Metric]:
-    found = TASK.metrics(Dataset("set", "test", (), "", vocabulary))
+    found = TASK.metrics(Dataset("set", "test", (), "", vocabulary), {})
     return {metric.name: metric for metric in found}
 
 
@@ -41,7 +41,7 @@ def question(text: str) -> Question:
 
 
 def test_both_variants_have_their_names_the_official_one_first() -> None:
-    found = TASK.metrics(Dataset("set", "test", (), "", VOCABULARY))
+    found = TASK.metrics(Dataset("set", "test", (), "", VOCABULARY), {})
     assert [(metric.name, metric.variant) for metric in found] == [
         ("accuracy", "official"),
         ("accuracy-always-normalise", "always-normalise"),

@@ -1,0 +1,114 @@
+"""JSON, JSON lines and lines of text from official files, with one-line errors that name the file,
+the record, what is wrong and what mends it. Knows no data set."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from harness.errors import BadInput
+from harness.types import Json
+
+_Value = TypeVar("_Value")
+
+_KINDS: dict[type, str] = {int: "number", str: "text", list: "list", dict: "object"}
+
+
+def read_json(path: Path, mend: str) -> object:
+    """The content of a JSON file. Raises BadInput, ending with `mend`, if it is missing or cannot
+    be read, and if it is not JSON."""
+    return _parsed(_read_bytes(path, mend), str(path))
+
+
+def read_records(path: Path, name: str, mend: str) -> list[tuple[str, Json]]:
+    """The list `name` of the object in a JSON file as (where, record), `where` for errors:
+    "FILE: name[3]". Raises BadInput if there is no such list, if it is empty and if a record is no
+    object."""
+    return records_of(path, read_json(path, mend), name, mend)
+
+
+def records_of(path: Path, content: object, name: str, mend: str) -> list[tuple[str, Json]]:
+    """As `read_records`, from the file's content."""
+    records = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(records, list) or not records:
+        raise BadInput(f"{path}: there is no list {name!r} with a record in it; {mend}")
+    named = [(f"{path}: {name}[{position}]", record) for position, record in enumerate(records)]
+    for where, record in named:
+        if not isinstance(record, dict):
+            raise BadInput(f"{where} is not an object; {mend}")
+    return named
+
+
+def read_json_lines(path: Path, mend: str) -> Iterator[tuple[str, Json]]:
+    """The objects of a file with one a line, as (where, record); blank lines are passed over."""
+    for number, line in enumerate(read_lines(path, mend), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        record = _parsed(line, where)
+        if not isinstance(record, dict):
+            raise BadInput(f"{where} is not an object; {mend}")
+        yield where, record
+
+
+def read_lines(path: Path, mend: str, notes: list[str] | None = None) -> list[str]:
+    """The lines of a text file in UTF-8, without their ends; only a line feed, with or without a
+    carriage return, ends a line.
+
+    A line in another encoding raises BadInput. With `notes` it is read as Windows-1252, what old
+    files are mostly in, and counted there.
+    """
+    lines = _read_bytes(path, mend).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    texts, odd = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            texts.append(line.removesuffix(b"\r").decode())
+        except UnicodeDecodeError:
+            if notes is None:
+                raise BadInput(f"{path}: line {number} is not UTF-8; {mend}") from None
+            texts.append(line.removesuffix(b"\r").decode("cp1252", errors="replace"))
+            odd.append(number)
+    if odd and notes is not None:
+        notes.append(
+            f"{path.name}: {len(odd):,} of {len(lines):,} lines are not UTF-8 and were read as "
+            f"Windows-1252; the first is line {odd[0]}"
+        )
+    return texts
+
+
+def value_of(record: Json, key: str, kind: type[_Value], where: str, mend: str) -> _Value:
+    """`record[key]`, which must be exactly of the type `kind`, else BadInput."""
+    value = record.get(key)
+    if type(value) is not kind:
+        raise BadInput(f"{where} has no {_KINDS[kind]} {key!r}; {mend}")
+    return value
+
+
+def number_of(record: Json, key: str, where: str, mend: str) -> float:
+    """`record[key]`, a finite number, else BadInput."""
+    value = record.get(key)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise BadInput(f"{where} has no number {key!r}; {mend}")
+
+
+def _parsed(content: str | bytes, where: str) -> object:
+    try:
+        parsed: object = json.loads(content)
+    except (ValueError, RecursionError) as error:  # its message gives the line and the column
+        raise BadInput(f"{where}: this is not JSON ({error}); fetch the file again") from None
+    return parsed
+
+
+def _read_bytes(path: Path, mend: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: there is no such file; {mend}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {mend}") from None

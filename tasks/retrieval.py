@@ -1,0 +1,435 @@
+"""Retrieval in both directions: every caption among all visuals, every visual among all captions,
+and the binding probe. Knows no data set.
+
+A prediction says where an entry's right candidates stand: {"visual": [above, tied, right],
+"texts": [[above, tied, right], ...]}: how many captions score higher than the visual's best, how
+many the same, how many of those are its own; then for each of its captions the same among the
+visuals. {"binding": [[score, score of the foil], ...]} where captions have foils.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import BadInput
+from harness.metrics.retrieval import (
+    KS,
+    ScoreBlocks,
+    Standing,
+    both_standings,
+    expected_rank,
+    hit_rate,
+    median_rank,
+)
+from harness.types import (
+    CaptionedVisual,
+    Dataset,
+    Json,
+    Metric,
+    Sample,
+    Shown,
+    Visual,
+)
+
+from .targets import RetrievalTarget
+
+if TYPE_CHECKING:
+    from harness.types import FloatArray
+
+    Progress = Callable[[int, int], None]
+
+_HELD = 2**30  # bytes of a score matrix that is held whole; a larger one is made twice, in blocks
+_KEPT = 64 * 2**20  # bytes of a score matrix that the run folder keeps
+_SAME = 1e-6  # relative difference of two scores that count as equal in the binding probe
+
+
+class RetrievalTask:
+    """A SetTask: asks an Encoder or a PairScorer for the scores of all pairs.
+
+    `visual` is what a visual is called in the metrics' names: "image" or "video".
+    """
+
+    def __init__(self, visual: str) -> None:
+        self._visual = visual
+
+    def predict(self, model: Any, inputs: Sequence[CaptionedVisual]) -> list[Json]:
+        raise TypeError("retrieval is predicted as a whole: predict_set")
+
+    def predict_set(
+        self,
+        model: Any,
+        samples: Sequence[Sample],
+        folder: Path,
+        batch_size: int,
+        progress: Progress,
+    ) -> list[Json]:
+        entries: list[CaptionedVisual] = [sample.input for sample in samples]
+        predictions: list[Json] = [{} for _ in entries]
+        for name, members in _galleries(entries).items():
+            score = _Scoring(model, folder, name, batch_size, progress)
+            here = [entries[place] for place in members]
+            scores = score.matrix([entry.visual for entry in here], _texts(here))
+            found = _standings(scores, here)
+            if isinstance(scores, np.ndarray) and scores.nbytes <= _KEPT and not name:
+                np.save(folder / "scores.npy", scores)
+            for place, entry, prediction in zip(members, here, found, strict=True):
+                foiled = score.against_foils(entry)
+                predictions[place] = prediction | ({"binding": foiled} if foiled else {})
+        return predictions
+
+    def invalid(self, prediction: Json) -> str | None:
+        if not _is_standing(prediction.get("visual")):
+            return "'visual' is not [above, tied, right]"
+        texts = prediction.get("texts")
+        if not isinstance(texts, list) or not texts or not all(map(_is_standing, texts)):
+            return "'texts' is not a list of [above, tied, right]"
+        return None
+
+    def metrics(self, dataset: Dataset, rules: Mapping[str, str]) -> list[Metric]:
+        entries = [sample.target for sample in dataset.samples[:1]]
+        metrics = _metrics(f"text-to-{self._visual}", f"{self._visual}-to-text")
+        return metrics + ([_BINDING] if entries and entries[0].foils else [])
+
+    def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
+        """A matrix of scores (visuals, captions) as .npy, both in the data set's order."""
+        samples = dataset.samples[:]
+        entries: list[CaptionedVisual] = [sample.input for sample in samples]
+        try:
+            scores = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BadInput(
+                f"{path}: cannot be read as a matrix ({error}); write it with numpy.save"
+            ) from None
+        shape = len(entries), sum(len(entry.texts) for entry in entries)
+        if scores.shape != shape:
+            raise BadInput(
+                f"{path}: has the shape {scores.shape}, but {dataset.name} {dataset.split} has "
+                f"{shape[0]:,} visuals and {shape[1]:,} captions; score every pair"
+            )
+        columns = np.cumsum([0, *(len(entry.texts) for entry in entries)])
+        predictions: dict[str, Json] = {}
+        for members in _galleries(entries).values():
+            ours = np.concatenate([np.arange(columns[i], columns[i + 1]) for i in members])
+            whole = len(members) == len(entries)
+            part = scores if whole else np.asarray(scores[members][:, ours])
+            here = [entries[place] for place in members]
+            try:
+                found = _standings(part, here)
+            except BadInput as error:
+                raise BadInput(f"{path}: {error}") from None
+            predictions |= {samples[i].id: one for i, one in zip(members, found, strict=True)}
+        return predictions
+
+    def show(self, sample: Sample) -> Shown:
+        entry: CaptionedVisual = sample.input
+        lines = [(f"caption {i + 1}", text) for i, text in enumerate(entry.texts)]
+        lines += [(f"foil {i + 1}", text) for i, text in enumerate(entry.foils) if text]
+        return Shown(lines)
+
+
+IMAGES = RetrievalTask("image")
+VIDEOS = RetrievalTask("video")
+
+
+# ---------------------------------------------------------------- the set as matrices
+
+
+def _galleries(entries: Sequence[CaptionedVisual]) -> dict[str, list[int]]:
+    """Gallery -> the places of its entries."""
+    members: dict[str, list[int]] = {}
+    for place, entry in enumerate(entries):
+        members.setdefault(entry.gallery, []).append(place)
+    return members
+
+
+def _texts(entries: Sequence[CaptionedVisual]) -> list[str]:
+    return [text for entry in entries for text in entry.texts]
+
+
+def _standings(scores: Any, entries: Sequence[CaptionedVisual]) -> list[Json]:
+    """Where the right candidates stand, of each entry; scores (entries, captions)."""
+    ends = np.cumsum([0, *(len(entry.texts) for entry in entries)])
+    right = [range(ends[i], ends[i + 1]) for i in range(len(entries))]
+    try:
+        visuals, texts = both_standings(scores, right)
+    except ValueError as error:
+        raise BadInput(f"{error}, counted from visual {entries[0].visual.id}; mend it") from None
+    by_visual, by_text = _triples(visuals), _triples(texts)
+    return [
+        {"visual": by_visual[i], "texts": by_text[ends[i] : ends[i + 1]]}
+        for i in range(len(entries))
+    ]
+
+
+def _triples(standing: Standing) -> list[list[int]]:
+    triples: list[list[int]] = np.stack(
+        [standing.above, standing.tied, standing.right], axis=1
+    ).tolist()
+    return triples
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """Scores of one gallery by one model. What is computed is kept in `folder` batch by batch, so
+    that a run which is stopped goes on."""
+
+    model: Any
+    folder: Path
+    gallery: str
+    batch_size: int
+    progress: Progress
+
+    def matrix(self, visuals: Sequence[Visual], texts: Sequence[str]) -> Any:
+        """(visuals, texts) scores, or ScoreBlocks of them where they are too many to hold. A visual
+        that comes several times is scored once. The model gets the texts in the order of their
+        hashes, so that places say nothing."""
+        distinct = {visual.id: visual for visual in visuals}
+        place = {id: row for row, id in enumerate(distinct)}
+        rows = np.array([place[visual.id] for visual in visuals])
+        order = sorted(range(len(texts)), key=lambda column: _hash(texts[column], column))
+        shuffled = [texts[column] for column in order]
+        columns = np.empty(len(texts), dtype=np.int64)
+        columns[order] = np.arange(len(texts))
+        if not hasattr(self.model, "embed_visuals"):
+            return self._pairs(list(distinct.values()), shuffled)[rows][:, columns]
+        embedded = self._embedded("visuals", list(distinct.values()), self.model.embed_visuals)
+        of_texts = self._embedded("texts", shuffled, self.model.embed_texts)[columns]
+        if embedded.shape[1] != of_texts.shape[1]:
+            raise BadInput(
+                f"the model embeds visuals in {embedded.shape[1]} dimensions and texts in "
+                f"{of_texts.shape[1]}: mend the model"
+            )
+        embedded = embedded[rows]
+        if len(rows) * len(texts) * embedded.itemsize <= _HELD:
+            return embedded @ of_texts.T
+        return ScoreBlocks(
+            (len(rows), len(texts)), lambda start, stop: embedded[start:stop] @ of_texts.T
+        )
+
+    def against_foils(self, entry: CaptionedVisual) -> list[list[float]]:
+        """[score of a caption, score of its foil] for each caption that has one."""
+        pairs = [(t, f) for t, f in zip(entry.texts, entry.foils, strict=False) if f]
+        if not pairs:
+            return []
+        texts = [text for pair in pairs for text in pair]
+        if hasattr(self.model, "embed_visuals"):
+            visual = np.asarray(self.model.embed_visuals([entry.visual]))
+            scores = (np.asarray(self.model.embed_texts(texts)) * visual).sum(axis=1)
+        else:
+            scores = np.asarray(self.model.score_pairs([entry.visual], texts))[0]
+        listed: list[list[float]] = scores.astype(np.float64).reshape(-1, 2).tolist()
+        return listed
+
+    def _embedded(self, what: str, items: Sequence[Any], embed: Callable[[Any], Any]) -> FloatArray:
+        """(items, dimensions)."""
+        parts = []
+        for start, batch in self._batches(items):
+            part = self._kept(f"{what}-{start}-{len(batch)}", partial(embed, batch))
+            if part.ndim != 2 or len(part) != len(batch):
+                raise BadInput(
+                    f"the model embeds {len(batch)} {what} as {part.shape}: mend the model"
+                )
+            parts.append(part)
+            if what == "visuals":
+                self.progress(start + len(batch), len(items))
+        return np.concatenate(parts)
+
+    def _pairs(self, visuals: Sequence[Visual], texts: Sequence[str]) -> FloatArray:
+        parts = []
+        for start, batch in self._batches(visuals):
+            score = partial(self.model.score_pairs, batch, texts)
+            part = self._kept(f"pairs-{start}-{len(batch)}", score)
+            if part.shape != (len(batch), len(texts)):
+                raise BadInput(
+                    f"the model scores {len(batch)} visuals with {len(texts)} texts as "
+                    f"{part.shape}: mend the model"
+                )
+            parts.append(part)
+            self.progress(start + len(batch), len(visuals))
+        return np.concatenate(parts)
+
+    def _batches(self, items: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
+        for start in range(0, len(items), self.batch_size):
+            yield start, items[start : start + self.batch_size]
+
+    def _kept(self, name: str, compute: Callable[[], Any]) -> FloatArray:
+        path = self.folder / f"{self.gallery}{self.gallery and '-'}{name}.npy"
+        if path.is_file():
+            return np.asarray(np.load(path, allow_pickle=False))
+        part = np.asarray(compute())
+        beside = path.with_suffix(".part")
+        with beside.open("wb") as file:
+            np.save(file, part)
+        beside.replace(path)
+        return part
+
+
+def _hash(text: str, column: int) -> bytes:
+    return hashlib.sha256(f"{column}:{text}".encode()).digest()
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def _metrics(to_visual: str, to_text: str) -> list[Metric]:
+    """Recalls, ranks and rsum. A row holds, for captions as queries and then for the visual as the
+    query: sums of hits at 1, 5 and 10, of expected ranks, and the number of queries."""
+    found = []
+    for direction, name in enumerate((to_visual, to_text)):
+        first = direction * (len(KS) + 2)
+        for column, k in enumerate(KS):
+            found.append(Metric(f"{name} R@{k}", _VARIANT, _rows, _Ratio(first + column, first)))
+        found.append(_ranks(f"{name} mean rank", _rows, aggregate=_Ratio(first + len(KS), first)))
+        ranks = (_text_ranks, _visual_ranks)[direction]
+        found.append(_ranks(f"{name} median rank", ranks, weighted=_median))
+    found.append(Metric("rsum", _VARIANT, _rows, _rsum, high=6.0))
+    return found
+
+
+_VARIANT = "expected over ties"
+
+
+def _ranks(
+    name: str,
+    rows: Callable[..., FloatArray],
+    aggregate: Callable[[FloatArray], FloatArray] = lambda sums: sums[..., 0] * np.nan,
+    weighted: Callable[[FloatArray, FloatArray], FloatArray] | None = None,
+) -> Metric:
+    return Metric(
+        name,
+        _VARIANT,
+        rows,
+        aggregate,
+        low=1.0,
+        high=np.inf,
+        higher_is_better=False,
+        percent=False,
+        weighted=weighted,
+    )
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """(..., statistics) sums of rows -> (...) a column over the number of queries, which stands
+    behind the hits and the ranks of the direction that begins at `first`."""
+
+    column: int
+    first: int
+
+    def __call__(self, sums: FloatArray) -> FloatArray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(sums[..., self.column] / sums[..., self.first + len(KS) + 1])
+
+
+def _rsum(sums: FloatArray) -> FloatArray:
+    size = len(KS) + 2
+    ratios = [_Ratio(d * size + k, d * size)(sums) for d in (0, 1) for k in range(len(KS))]
+    return np.asarray(np.sum(ratios, axis=0))
+
+
+def _rows(predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]) -> FloatArray:
+    """(entries, 10). A missing entry's queries stand last."""
+    of_texts, owner, of_visuals = _all_standings(predictions, targets)
+    by_text = np.zeros((len(targets), len(KS) + 2))
+    np.add.at(by_text, owner, _query_rows(of_texts))
+    return np.concatenate([by_text, _query_rows(of_visuals)], axis=1)
+
+
+def _query_rows(standing: Standing) -> FloatArray:
+    hits = [hit_rate(standing, k) for k in KS]
+    return np.stack([*hits, expected_rank(standing), np.ones(len(standing.above))], axis=1)
+
+
+def _text_ranks(
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+) -> FloatArray:
+    """(entries, most captions of one): expected ranks of its captions, nan where it has fewer."""
+    standing, owner, _ = _all_standings(predictions, targets)
+    most = max(target.texts for target in targets)
+    ranks = np.full((len(targets), most), np.nan)
+    starts = np.cumsum([0, *(target.texts for target in targets)])[:-1]
+    ranks[owner, np.arange(len(owner)) - starts[owner]] = expected_rank(standing)
+    return ranks
+
+
+def _visual_ranks(
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+) -> FloatArray:
+    return expected_rank(_all_standings(predictions, targets)[2])[:, None]
+
+
+def _median(weights: FloatArray, ranks: FloatArray) -> FloatArray:
+    """weights (..., entries), ranks (entries, queries of each) -> (...)."""
+    there = ~np.isnan(ranks)
+    owner = np.nonzero(there)[0]
+    return median_rank(ranks[there], weights[..., owner])
+
+
+def _all_standings(
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+) -> tuple[Standing, Any, Standing]:
+    """Of all captions as queries, the entry of each, and of all visuals as queries."""
+    captions, entries = sum(target.texts for target in targets), len(targets)
+    last_visual = [entries - 1, 1, 1]
+    texts: list[list[int]] = []
+    visuals: list[list[int]] = []
+    for prediction, target in zip(predictions, targets, strict=True):
+        if prediction is None:
+            texts += [last_visual] * target.texts
+            visuals.append([captions - target.texts, target.texts, target.texts])
+            continue
+        if len(prediction["texts"]) != target.texts:
+            raise BadInput(
+                f"a retrieval prediction has {len(prediction['texts'])} captions where the data "
+                f"set has {target.texts}; predict this data set"
+            )
+        texts += prediction["texts"]
+        visuals.append(prediction["visual"])
+    owner = np.repeat(np.arange(entries), [target.texts for target in targets])
+    return _as_standing(texts), owner, _as_standing(visuals)
+
+
+def _as_standing(triples: Sequence[Sequence[int]]) -> Standing:
+    columns = np.array(triples, dtype=np.int64).reshape(-1, 3).T
+    return Standing(columns[0], columns[1], columns[2])
+
+
+def _is_standing(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(type(number) is int for number in value)
+        and value[0] >= 0
+        and value[1] >= value[2] >= 1
+    )
+
+
+# ---------------------------------------------------------------- the binding probe
+
+
+def _binding_rows(
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+) -> FloatArray:
+    """(entries, 2): captions that score higher than their foil, a tie for half, and all."""
+    rows = np.zeros((len(targets), 2))
+    for row, prediction, target in zip(rows, predictions, targets, strict=True):
+        row[1] = target.foils
+        for score, foil in (prediction or {}).get("binding", ()):
+            same = abs(score - foil) <= _SAME * max(abs(score), abs(foil))
+            row[0] += 0.5 if same else float(score > foil)
+    return rows
+
+
+def _share(sums: FloatArray) -> FloatArray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+_BINDING = Metric("binding", "caption above its foil, ties half", _binding_rows, _share)

@@ -218,7 +218,8 @@ def tokens_of(texts: Texts, tokenize: Callable[[list[str]], list[str]]) -> Texts
 def print_table(ours: Sequence[Seconds], theirs: Sequence[Seconds]) -> list[float]:
     """Medians of each stage in seconds and, over the repetitions, the ratio of the two sides.
     Returns the ratios of the totals."""
-    print(f"\n{'seconds':10}{'harness':>10}{'pycocoevalcap':>16}   ratio (least-most)")
+    print(f"\n{'seconds':10}{'harness':>10}", end="")
+    print(f"{'pycocoevalcap':>16}   ratio (least-most)" if theirs else "")
     ratios: list[float] = []
     for stage in (*STAGES, "total"):
         left = [sum(run.values()) if stage == "total" else run[stage] for run in ours]

@@ -102,9 +102,13 @@ def answerer_plugin(plugin: Callable[..., None]) -> Callable[[str], None]:
 
 @pytest.fixture
 def small_toybox(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same Toybox with fewer pictures: to fit a floor and score in no time."""
-    few = {"train": 300, "val": 50, "test": 120, "test-comp": 60}
-    monkeypatch.setattr("harness.tasks.datasets.toybox.vqa.PICTURES", few)
+    """The same Toybox with fewer pictures and clips: to fit a floor and score in no time."""
+    from harness.tasks.datasets.toybox.clips import CLIPS
+    from harness.tasks.datasets.toybox.scenes import PICTURES
+
+    for split, count in {"train": 300, "val": 50, "test": 120, "test-comp": 60}.items():
+        monkeypatch.setitem(PICTURES, split, count)
+        monkeypatch.setitem(CLIPS, split, count)
 
 
 @pytest.fixture(scope="session")

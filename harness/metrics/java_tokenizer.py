@@ -28,7 +28,7 @@ _ARGUMENTS = (
 _LINE_BREAKS = re.compile("[\n\r\v\f\u2028\u2029]")
 # The official list has "-LRB-" and its like too, which never occur: tokens are in lower case.
 _PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
-_SECONDS, _SECONDS_PER_CAPTION = 600.0, 0.001  # 20 times what a caption takes
+_SECONDS, _SECONDS_PER_CAPTION = 600.0, 0.001  # some 50 times what it takes
 
 
 def java_tokenizer_reason() -> str:

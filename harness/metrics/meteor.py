@@ -33,9 +33,9 @@ _PARAPHRASES = "meteor/data/paraphrase-en.gz"
 _ARGUMENTS = ("-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm")
 _LINE_BREAKS = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _FIELDS = 23
-_SECONDS, _SECONDS_PER_CAPTION = 600.0, 0.02  # 20 to 100 times what it takes
+_SECONDS, _SECONDS_PER_CAPTION = 600.0, 0.02  # some 100 times what it takes
 
-# Denkowski and Lavie 2014, table 1, English. Stages: exact, stem, synonym, paraphrase.
+# METEOR 1.5 for English (Denkowski and Lavie 2014). Stages: exact, stem, synonym, paraphrase.
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _STAGES = np.array([1.0, 0.6, 0.8, 0.6])
 

@@ -238,18 +238,48 @@ def tokenize(caption: str) -> str:
 
 def tokenize_all(captions: Iterable[str]) -> list[str]:
     """`tokenize` of each caption, in their order."""
-    return [tokenize(caption) for caption in captions]
+    known = _Chunks()
+    tokens = []
+    for caption in captions:
+        try:
+            tokens.append(" ".join(filter(None, map(known.__getitem__, caption.split()))))
+        except KeyError:
+            tokens.append(tokenize(caption))
+    return tokens
+
+
+class _Chunks(dict[str, str]):
+    """Chunks without spaces -> their tokens, as they are met. KeyError for those whose tokens may
+    depend on their neighbours."""
+
+    def __missing__(self, chunk: str) -> str:
+        if _DEPENDENT.search(chunk) or len(chunk) > _LONG_CHUNK:
+            raise KeyError(chunk)
+        tokens = self[chunk] = _short_chunk(chunk)
+        return tokens
+
+
+_LONG_CHUNK = 64
+# Holds what may stand in a token with a space, or ends like "K.", or is not plain ASCII
+_DEPENDENT = re.compile(r"[0-9<]|[^\x21-\x7e]|(?<![A-Za-z0-9_])[A-Za-z]\.$")
+_ORDINARY = re.compile(r"([A-Za-z]{2,})[.,]")
+_WITH_PERIOD = frozenset(" ".join((_ANY_CASE, _CAPITALIZED, _NOT_ALL_CAPITALS)).lower().split())
 
 
 def _chunk(text: str) -> str:
     """The tokens of a text without spaces."""
-    return _short_chunk(text) if len(text) <= 64 else " ".join(_tokens(text))
+    return _short_chunk(text) if len(text) <= _LONG_CHUNK else " ".join(_tokens(text))
 
 
 @lru_cache(maxsize=65536)
 def _short_chunk(text: str) -> str:
-    if text.isalpha() and text.isascii() and text.lower() not in _COMPOUNDS:
-        return text.lower()
+    ordinary = _ORDINARY.fullmatch(text)
+    word = (ordinary[1] if ordinary else text).lower()
+    if word not in _COMPOUNDS and (
+        (ordinary and (text[-1] == "," or word not in _WITH_PERIOD))
+        or (text.isalpha() and text.isascii())
+    ):
+        return word
     return " ".join(_tokens(text))
 
 

@@ -23,7 +23,7 @@ Name = tuple[str, ...]  # the words for a thing or several: ("striped", "red", "
 # word -> what it is; only words of one kind change places
 _KINDS = {value: attribute for attribute, values in VALUES.items() for value in values}
 _KINDS |= {synonym: _KINDS[word] for word, synonym in ALL_SYNONYMS.items()}
-_KINDS |= {PLURALS[shape]: "shapes" for shape in SHAPES}
+_KINDS |= {PLURALS[shape]: "shape in the plural" for shape in SHAPES}
 _SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
 
 
@@ -58,7 +58,7 @@ def _words(text: str) -> list[str]:
 
 
 def _swap_colours_or_shapes(names: list[Name]) -> Iterator[list[Name]]:
-    return _swap_values(names, ("colour", "shape", "shapes"))
+    return _swap_values(names, ("colour", "shape", "shape in the plural"))
 
 
 def _swap_sizes_or_patterns(names: list[Name]) -> Iterator[list[Name]]:
@@ -97,10 +97,16 @@ def _move_adjective(names: list[Name]) -> Iterator[list[Name]]:
 
 def _swap_names(names: list[Name]) -> Iterator[list[Name]]:
     for a, b in combinations(range(len(names)), 2):
-        if [_KINDS.get(word) for word in names[a]] == [_KINDS.get(word) for word in names[b]]:
+        if _told_by(names[a]) == _told_by(names[b]):
             dealt = list(names)
             dealt[a], dealt[b] = names[b], names[a]
             yield dealt
+
+
+def _told_by(name: Name) -> list[str]:
+    """What kinds of words a name has; beside a colour and a shape, any."""
+    kinds = [_KINDS.get(word, word) for word in name]
+    return kinds[-2:] if kinds[-2:-1] == ["colour"] and kinds[-1].startswith("shape") else kinds
 
 
 # ---------------------------------------------------------------- worded and checked
@@ -136,7 +142,8 @@ def _runs_on(caption: str) -> bool:
 
 
 _TWICE = re.compile(
-    r"\b(?:an?|another|two|three) (?P<name>[a-z ]+),?(?: and| and then| and finally)? another (?P=name)(?= |,|[.])"
+    r"\b(an?|another|two|three) (?P<name>[a-z ]+),?(?: and| and then| and finally)?"
+    r" another (?P=name)\b"
 )
 
 

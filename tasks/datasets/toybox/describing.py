@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, product
 
 from .asking import SYNONYMS
 from .chance import Chance
@@ -104,6 +104,16 @@ class _Speaker:
     def all(self, names: Sequence[Named]) -> list[str]:
         """Each of them, neighbours of the same name together."""
         return [self.some(len(list(same)), named) for named, same in groupby(names)]
+
+    def one_by_one(self, names: Sequence[Named]) -> list[str]:
+        """Each of them as they stand in a row: only three or more of the same name together."""
+        told = []
+        for named, same in groupby(names):
+            count = len(list(same))
+            told += (
+                [self.some(count, named)] if count > 2 else [self.a(named) for _ in range(count)]
+            )
+        return told
 
 
 def _name(thing: Thing, extras: Sequence[str] = ()) -> Named:
@@ -210,7 +220,7 @@ def _line_items(line: _Line, extras: Sequence[str], speaker: _Speaker) -> list[s
         if not company:
             alone.append(_name(thing, extras))
             continue
-        items += speaker.all(alone)
+        items += speaker.one_by_one(alone)
         alone = []
         item = speaker.a(_name(thing, extras))
         by_relation: dict[str, list[Named]] = {}
@@ -218,7 +228,7 @@ def _line_items(line: _Line, extras: Sequence[str], speaker: _Speaker) -> list[s
             by_relation.setdefault(TO_IT[relation(other, thing)], []).append(_name(other, extras))
         told = [f"{_listed(speaker.all(names))} {to_it}" for to_it, names in by_relation.items()]
         items.append(f"{item} with {' and '.join(told)}")
-    return items + speaker.all(alone)
+    return items + speaker.one_by_one(alone)
 
 
 def _in_pairs(things: Sequence[Thing], wording: int, synonyms: dict[str, str]) -> Iterator[str]:
@@ -231,7 +241,7 @@ def _in_pairs(things: Sequence[Thing], wording: int, synonyms: dict[str, str]) -
         middle = speaker.a(names[1])
         to_first, to_last = (relation(across[1], other) for other in (across[0], across[2]))
         if to_first == to_last:
-            yield f"{middle} is {to_first} {_listed(speaker.all([names[0], names[2]]))}"
+            yield f"{middle} is {to_first} {_listed([speaker.a(names[0]), speaker.a(names[2])])}"
         else:
             first, last = speaker.a(names[0]), speaker.a(names[2])
             yield f"{middle} is {to_first} {first} and {to_last} {last}"
@@ -249,7 +259,7 @@ def _by_places(things: Sequence[Thing], wording: int, synonyms: dict[str, str]) 
     outermost = sorted(things, key=lambda t: (-max(abs(t.x - middle), abs(t.y - middle)), t.x, t.y))
     chosen = sorted(outermost[:4], key=lambda t: (side(t.y), side(t.x), t.x, t.y))
     for extras in (("small", "large", "striped"), ("striped",), ()):
-        for corners in range(4, -1 if not extras else 3, -1):
+        for corners in (4,) if extras else (4, 3, 2, 1, 0):
             yield _placed(chosen, corners, wording, _Speaker(synonyms), extras)
 
 
@@ -295,15 +305,14 @@ def _by_groups(things: Sequence[Thing], wording: int, synonyms: dict[str, str]) 
     group = [thing for thing in across if thing.has(attribute, value)]
     rest = [thing for thing in across if not thing.has(attribute, value)]
     fewest = len(rest) if len(things) <= 4 else max(0, 3 - len(group))
-    for count in range(len(rest), fewest - 1, -1):
-        for where in (True, False):
-            for placed in range(count, -1, -1):
-                speaker = _Speaker(synonyms)
-                told = _group_told(group, attribute, speaker, where)
-                others = [f"{speaker.a(_name(thing))} {_place(thing)}" for thing in rest[:placed]]
-                others += speaker.all([_name(thing) for thing in rest[placed:count]])
-                text = f"{GROUP_OPENINGS[wording]} {told}"
-                yield f"{text}, {GROUP_LINKS[wording]} {_listed(others)}" if others else text
+    for where, count in product(("exactly", "roughly", ""), range(len(rest), fewest - 1, -1)):
+        for placed in range(count, -1, -1):
+            speaker = _Speaker(synonyms)
+            told = _group_told(group, attribute, speaker, where)
+            others = [f"{speaker.a(_name(thing))} {_place(thing)}" for thing in rest[:placed]]
+            others += speaker.all([_name(thing) for thing in rest[placed:count]])
+            text = f"{GROUP_OPENINGS[wording]} {told}"
+            yield f"{text}, {GROUP_LINKS[wording]} {_listed(others)}" if others else text
 
 
 def _largest_group(things: Sequence[Thing]) -> tuple[str, str]:
@@ -319,7 +328,7 @@ def _largest_group(things: Sequence[Thing]) -> tuple[str, str]:
     return best
 
 
-def _group_told(group: Sequence[Thing], attribute: str, speaker: _Speaker, where: bool) -> str:
+def _group_told(group: Sequence[Thing], attribute: str, speaker: _Speaker, where: str) -> str:
     """ "two stars, a red one above a blue one"."""
     first, many = group[0], MANY[len(group)]
     if attribute == "size":
@@ -334,7 +343,7 @@ def _group_told(group: Sequence[Thing], attribute: str, speaker: _Speaker, where
         return f"{many} {PLURALS[first.shape]}, {_told(group, names, speaker, where)}"
     head = f"{many} {speaker.say((first.colour, PLURALS[first.shape]))}"
     if len(group) > 2:
-        places = Counter([_place(thing, exact=where and len(group) < 5) for thing in group])
+        places = Counter([_place(thing, where == "exactly") for thing in group])
         return f"{head}, {_listed([f'{MANY[some]} {place}' for place, some in places.items()])}"
     for differing in ("size", "pattern"):
         names = [(getattr(thing, differing), "one") for thing in group]
@@ -348,7 +357,7 @@ def _group_told(group: Sequence[Thing], attribute: str, speaker: _Speaker, where
 _FROM_BEHIND = ("below", "to the right of")
 
 
-def _told(group: Sequence[Thing], names: Sequence[Named], speaker: _Speaker, where: bool) -> str:
+def _told(group: Sequence[Thing], names: Sequence[Named], speaker: _Speaker, where: str) -> str:
     """Things in a row or a column, if they clearly are in one, else by their places."""
     if len(group) == 2:
         (a, b), (of_a, of_b) = group, names
@@ -359,10 +368,13 @@ def _told(group: Sequence[Thing], names: Sequence[Named], speaker: _Speaker, whe
     for axis, in_a_row in IN_A_ROW.items():
         line = _line(group, axis)
         if len(line) == len(group):
-            return f"{_listed(speaker.all([name_of[thing] for thing, _ in line]))} {in_a_row}"
+            return (
+                f"{_listed(speaker.one_by_one([name_of[thing] for thing, _ in line]))} {in_a_row}"
+            )
     if not where:
         return _listed(speaker.all(names))
-    return _list_with_places(_told_by_place(names, [_place(t) for t in group], speaker))
+    places = [_place(thing, where == "exactly") for thing in group]
+    return _list_with_places(_told_by_place(names, places, speaker))
 
 
 VOICES: tuple[Voice, ...] = (
@@ -375,7 +387,7 @@ VOICES: tuple[Voice, ...] = (
 
 # ---------------------------------------------------------------- captions
 
-# Half of an annotator's words may be others: each synonym is used by one annotator in four
+# One annotator in four says so; each sticks to a word throughout a caption
 ALL_SYNONYMS = {**SYNONYMS, "small": "little"}
 
 
@@ -404,4 +416,4 @@ def speak(voice: Voice, scene: Scene, wording: int, synonyms: dict[str, str]) ->
 
 def oracle_caption(scene: Scene) -> str:
     """The caption of one voice, without synonyms: what a captioner that sees all could say."""
-    return speak(_by_places, scene, 0, {})
+    return speak(_from_left_to_right, scene, 0, {})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations, islice, permutations, product
+from itertools import combinations, islice, pairwise, permutations, product
 
 from .describing import (
     ALL_SYNONYMS,
@@ -173,26 +173,39 @@ Mention = tuple[int, frozenset[str]]  # how many things, called by which values
 
 
 def parse_facts(text: str) -> frozenset[str]:
-    """The facts that a caption claims. ValueError if the text is no Toybox caption."""
+    """The facts that a caption claims, at least one. ValueError if the text is no Toybox
+    caption."""
     mentions: list[Mention] = []
 
     def mark(found: re.Match[str]) -> str:
         mentions.append(_mention(*found.groups()))
         return "#"
 
-    body = f"{text[:1].lower()}{text[1:-1]}" if text.endswith(".") else ""
-    skeleton = NAMING.sub(mark, body)
+    whole = text[:1].isupper() and text.endswith(".") and "#" not in text
+    skeleton = NAMING.sub(mark, f"{text[:1].lower()}{text[1:-1]}") if whole else ""
     for pattern, read in _READERS:
         found = pattern.fullmatch(skeleton)
-        if found is not None:
-            return frozenset(read(found, mentions))
+        facts = [*read(found, mentions)] if found is not None else []
+        if facts and _NONE not in facts:
+            return frozenset(facts)
     raise ValueError(f"not a Toybox caption: {text!r}")
 
 
+_NONE = ""  # the fact of a sentence that says nothing
+
+
 def _mention(many: str, adjectives: str, noun: str) -> Mention:
+    """No values for words that no voice would put so: "a red blue star", "a striped big star"."""
     count = MANY.index(many.split()[0]) if many.split()[0] in MANY else 1
-    values = [_PLAIN.get(word, word) for word in (*adjectives.split(), _SINGULARS.get(noun, noun))]
-    return count, frozenset(values) - {"one", "shape"}
+    words = [*adjectives.split(), _SINGULARS.get(noun, noun)]
+    values = [_PLAIN.get(word, word) for word in words if word not in ("one", "shape")]
+    kinds = [_KINDS[value] for value in values]
+    in_order = all(a < b for a, b in pairwise(kinds))
+    as_many = (count > 1) == (noun in _SINGULARS)
+    return count, frozenset(values if in_order and as_many else ())
+
+
+_KINDS = {value: kind for kind, attribute in enumerate(ATTRIBUTES) for value in VALUES[attribute]}
 
 
 def _name(values: Iterable[str]) -> str:
@@ -210,7 +223,12 @@ def _existing(mentions: Sequence[Mention]) -> Iterator[str]:
     """Each mention is of other things, so that "a red circle, a striped red circle" claims two red
     circles."""
     for values in {values for _, values in mentions}:
+        if not {_KINDS[value] for value in values} >= _COLOUR_AND_SHAPE:
+            yield _NONE
         yield _at_least(sum(count for count, other in mentions if values <= other), _name(values))
+
+
+_COLOUR_AND_SHAPE = {ATTRIBUTES.index("colour"), ATTRIBUTES.index("shape")}
 
 
 def _in_order(mentions: Sequence[Mention], axis: str) -> Iterator[str]:
@@ -301,7 +319,7 @@ _FROM_IT = {to_it: how for how, to_it in TO_IT.items()}
 
 def _read_pairs(found: re.Match[str], mentions: Sequence[Mention]) -> Iterator[str]:
     yield from _existing(mentions)
-    names = [_name(values) for count, values in mentions for _ in range(count)]
+    names = [_name(values) for _, values in mentions]
     hows = re.findall(_HOW, found[0])
     yield f"{names[0]} {hows[0]} {names[1]}"
     if len(names) == 3:
@@ -313,14 +331,19 @@ def _read_pairs(found: re.Match[str], mentions: Sequence[Mention]) -> Iterator[s
 
 def _read_places(found: re.Match[str], mentions: Sequence[Mention]) -> Iterator[str]:
     yield from _existing(mentions)
+    yield from _standing_at(_placed(found[0], mentions))
+
+
+def _placed(text: str, mentions: Sequence[Mention]) -> list[tuple[Mention, str]]:
+    """ "#, # at the top", "at the top are # and #": each with its place."""
     rest = iter(mentions)
     placed = []
     for several, at, fronted, others in re.findall(
-        f"({_SEVERAL}) ({_PLACE})|({_PLACE})(?: is| are)? ({_SEVERAL})", found[0]
+        f"({_SEVERAL}) ({_PLACE})|({_PLACE})(?: is| are)? ({_SEVERAL})", text
     ):
         some = islice(rest, (several or others).count("#"))
         placed += [(mention, at or fronted) for mention in some]
-    yield from _standing_at(placed)
+    return placed
 
 
 def _read_groups(found: re.Match[str], mentions: Sequence[Mention]) -> Iterator[str]:
@@ -350,10 +373,7 @@ def _read_members(told: str, members: Sequence[Mention], alike: str) -> Iterator
     elif told.endswith(IN_A_ROW["y"]):
         yield from _in_order(members, "y")
     else:
-        rest = iter(members)
-        for several, place in re.findall(f"({_SEVERAL}) ({_PLACE})", told):
-            for count, values in islice(rest, several.count("#")):
-                yield _at_place(count, _name(values), place)
+        yield from _standing_at(_placed(told, members))
 
 
 _READERS: tuple[tuple[re.Pattern[str], _Reader], ...] = (

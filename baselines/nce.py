@@ -1,0 +1,205 @@
+"""A dual encoder and three objectives that teach it to tell real pairs from mismatches: noise
+contrastive estimation (Gutmann & Hyvarinen 2010; in captioning Dai & Lin 2017), InfoNCE (van den
+Oord et al. 2018) and the hinge of VSE++ (Faghri et al. 2018). Knows no files and no data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
+
+from .region_encoder import RegionBatch, RegionCNN
+from .visual_encoder import ClipEncoder, PictureEncoder, VisualConfig
+
+Objective: TypeAlias = Literal["nce", "infonce", "hinge", "hinge-sum"]
+Eye: TypeAlias = Literal["pictures", "regions", "clips", "moments"]
+
+# ---------------------------------------------------------------- objectives
+#
+# Each takes scores (rows, candidates), the place of each row's real candidate (rows,), and a mask
+# (rows, candidates), True for the real one and for the mismatches it is told from. What is not in
+# the mask is no candidate: padding, or a caption that holds too. Each gives a mean over the rows.
+
+
+def nce_loss(scores: Tensor, real: Tensor, mask: Tensor, correction: bool = True) -> Tensor:
+    """Binary classification: is a pair real, or one of the k mismatches drawn beside it?
+
+    With h = sigmoid(s - log k), the probability of "real" where one pair in k + 1 is real:
+    -log h(real) - sum over the mismatches of log(1 - h). Without `correction` Dai & Lin's code:
+    h = sigmoid(s), and the sum divided by k.
+    """
+    mismatches = mask & ~_one_hot(real, mask)
+    k = mismatches.sum(dim=1, keepdim=True).clamp(min=1).to(scores.dtype)
+    logits = scores - k.log() if correction else scores
+    of_real = logsigmoid(logits.gather(1, real[:, None]))[:, 0]
+    # log(1 - sigmoid(x)) = log sigmoid(-x)
+    of_mismatches = (logsigmoid(-logits) * mismatches).sum(dim=1)
+    if not correction:
+        of_mismatches = of_mismatches / k[:, 0]
+    return -(of_real + of_mismatches).mean()
+
+
+def infonce_loss(scores: Tensor, real: Tensor, mask: Tensor) -> Tensor:
+    """Which of the candidates is the real one? Cross entropy over the row."""
+    return cross_entropy(scores.masked_fill(~mask, -1e9), real)
+
+
+def hinge_loss(
+    scores: Tensor, real: Tensor, mask: Tensor, margin: float = 0.2, hardest: bool = True
+) -> Tensor:
+    """[margin + s(mismatch) - s(real)]_+ of the hardest mismatch (VSE++), or the sum over all."""
+    mismatches = mask & ~_one_hot(real, mask)
+    cost = (margin + scores - scores.gather(1, real[:, None])).clamp(min=0.0)
+    cost = cost.masked_fill(~mismatches, 0.0)
+    return (cost.amax(dim=1) if hardest else cost.sum(dim=1)).mean()
+
+
+def _one_hot(places: Tensor, like: Tensor) -> Tensor:
+    return torch.zeros_like(like).scatter_(1, places[:, None], True)
+
+
+# ---------------------------------------------------------------- encoders
+
+
+@dataclass(frozen=True)
+class DualConfig:
+    """Sizes of a dual encoder. `eye`: what it sees pictures by: "pictures" whole, "regions" by
+    crops that attend to each other, "clips" whole, "moments" by windows of a clip."""
+
+    vocab_size: int
+    eye: Eye = "pictures"
+    objective: Objective = "infonce"
+    visual: VisualConfig = field(default_factory=VisualConfig)
+    word_size: int = 64
+    text_hidden: int = 128  # of each direction
+    region_size: int = 96
+    region_layers: int = 2
+    region_side: int = 24
+    tags: int = 16  # things that a text can name by tag; later ones share the last
+    size: int = 256  # of the joint space
+
+
+class TextEncoder(nn.Module):
+    """Token ids -> a vector each: word embeddings, a recurrent layer in both directions, and the
+    greatest value of each channel over the words."""
+
+    def __init__(self, config: DualConfig) -> None:
+        super().__init__()
+        self.words = nn.Embedding(config.vocab_size, config.word_size, padding_idx=0)
+        self.order = nn.GRU(
+            config.word_size, config.text_hidden, batch_first=True, bidirectional=True
+        )
+        self.dense = nn.Linear(2 * config.text_hidden, config.size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (texts, longest), 0 = padding -> (texts, size)."""
+        real = tokens != 0
+        lengths = real.sum(dim=1).clamp(min=1)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.words(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, _ = nn.utils.rnn.pad_packed_sequence(
+            self.order(packed)[0], batch_first=True, total_length=tokens.shape[1]
+        )
+        pooled: Tensor = self.dense(states.masked_fill(~real[:, :, None], -1.0).amax(dim=1))
+        return pooled
+
+
+class RegionSetEncoder(nn.Module):
+    """Regions -> a vector each, in the light of the others: crops through a CNN, places, and, where
+    a text may name them, tags; then a transformer over the picture's regions. Row 0 is the whole
+    picture, whose vector stands for all."""
+
+    def __init__(self, config: DualConfig) -> None:
+        super().__init__()
+        width = config.region_size
+        self.cnn = RegionCNN(config.region_side, (16, 32, 64), width)
+        self.place = nn.Sequential(nn.Linear(7, width), nn.ReLU(), nn.Linear(width, width))
+        self.tags = nn.Embedding(config.tags + 1, width, padding_idx=0)
+        layer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.among = nn.TransformerEncoder(layer, config.region_layers, enable_nested_tensor=False)
+        self.dense = nn.Linear(width, config.size)
+
+    def forward(self, batch: RegionBatch, tags: Tensor) -> Tensor:
+        """tags (pictures, regions), 0 = none -> (pictures, regions, size)."""
+        seen = self.cnn(batch) + self.place(_geometry(batch)) + self.tags(tags)
+        states = self.among(seen, src_key_padding_mask=~batch.mask)
+        placed: Tensor = self.dense(states)
+        return placed
+
+
+def _geometry(batch: RegionBatch) -> Tensor:
+    """Corners, middle and area as parts of the picture, -1 to 1, (pictures, regions, 7)."""
+    size = batch.size[:, None]
+    low, high = batch.boxes[..., :2] / size, batch.boxes[..., 2:] / size
+    area = (high - low).prod(dim=-1, keepdim=True)
+    return torch.cat([low, high, (low + high) / 2, area], dim=-1) * 2 - 1
+
+
+class WindowEncoder(nn.Module):
+    """Windows of a clip -> a vector each: the frames' states inside, those at both ends against
+    their neighbours outside, and how long the window is."""
+
+    def __init__(self, config: DualConfig) -> None:
+        super().__init__()
+        width = config.visual.size
+        self.clips = ClipEncoder(config.visual)
+        self.dense = nn.Sequential(
+            nn.Linear(6 * width + 1, config.size), nn.ReLU(), nn.Linear(config.size, config.size)
+        )
+
+    def forward(self, clips: Tensor, windows: Tensor) -> Tensor:
+        """clips (batch, frames, side, side, 3) uint8; windows (windows, 2): the first frame and the
+        one after the last -> (batch, windows, size)."""
+        states = self.clips.states(clips)
+        frames = states.shape[1]
+        start, end = windows[:, 0], windows[:, 1]
+        sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)
+        length = (end - start).to(states.dtype)[None, :, None]
+        inside = (sums[:, end] - sums[:, start]) / length
+        ends = [start - 1, start, (start + end) // 2, end - 1, end]
+        around = [states[:, place.clamp(0, frames - 1)] for place in ends]
+        lengths = (length / frames).expand(len(clips), -1, -1)
+        encoded: Tensor = self.dense(torch.cat([inside, *around, lengths], dim=2))
+        return encoded
+
+
+class DualEncoder(nn.Module):
+    """A visual encoder and a text encoder into one space of unit vectors. Their product, scaled
+    and shifted by two learned numbers, is a pair's score: for `nce` the logarithm of how much more
+    often the pair is real than by chance, which no product of unit vectors could be."""
+
+    def __init__(self, config: DualConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.text = TextEncoder(config)
+        self.sight: nn.Module
+        if config.eye == "pictures":
+            self.sight = PictureEncoder(config.visual)
+        elif config.eye == "clips":
+            self.sight = ClipEncoder(config.visual)
+        elif config.eye == "regions":
+            self.sight = RegionSetEncoder(config)
+        else:
+            self.sight = WindowEncoder(config)
+        self.log_scale = nn.Parameter(torch.tensor(2.5))
+        self.shift = nn.Parameter(torch.tensor(0.0))
+
+    def embed_texts(self, tokens: Tensor) -> Tensor:
+        """tokens (texts, longest) -> unit vectors (texts, size)."""
+        return normalize(self.text(tokens), dim=-1)
+
+    def embed_visuals(self, *visuals: object) -> Tensor:
+        """What the eye takes -> unit vectors (..., size)."""
+        return normalize(self.sight(*visuals), dim=-1)
+
+    def score(self, cosines: Tensor) -> Tensor:
+        """Scores as the objective wants them: VSE++ measures its margin in cosines."""
+        if self.config.objective.startswith("hinge"):
+            return cosines
+        return cosines * self.log_scale.exp().clamp(max=100.0) + self.shift

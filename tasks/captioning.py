@@ -117,7 +117,9 @@ class CaptioningTask:
         except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"{path}: cannot be read as JSON ({error}); write it again") from None
         if not isinstance(content, list):
-            raise BadInput(f'{path}: must be a list of {{"image_id", "caption"}} objects')
+            raise BadInput(
+                f'{path}: must be a list of {{"image_id", "caption"}} objects; write it so'
+            )
         results: dict[str, Json] = {}
         for number, entry in enumerate(content):
             id, caption = _result(path, number, entry)

@@ -107,6 +107,8 @@ class RetrievalTask:
             raise BadInput(
                 f"{path}: cannot be read as a matrix ({error}); write it with numpy.save"
             ) from None
+        if scores.dtype.kind not in "fiub":
+            raise BadInput(f"{path}: holds {scores.dtype}, not real numbers; write scores")
         shape = len(entries), sum(len(entry.texts) for entry in entries)
         if scores.shape != shape:
             raise BadInput(
@@ -236,7 +238,8 @@ class _Scoring:
                 raise BadInput(
                     f"the model embeds {len(batch)} {what} as {part.shape}: mend the model"
                 )
-            parts.append(part)
+            # Products of small types would overflow, or lose digits and so make ties.
+            parts.append(part.astype(np.result_type(part, np.float32), copy=False))
             if what == "visuals":
                 self.progress(start + len(batch), len(items))
         return np.concatenate(parts)
@@ -272,7 +275,7 @@ class _Scoring:
 
 
 def _hash(text: str, column: int) -> bytes:
-    return hashlib.sha256(f"{column}:{text}".encode()).digest()
+    return hashlib.sha256(f"{column}:{text}".encode("utf-8", "surrogatepass")).digest()
 
 
 # ---------------------------------------------------------------- metrics
@@ -352,7 +355,7 @@ def _text_ranks(
 ) -> FloatArray:
     """(entries, most captions of one): expected ranks of its captions, nan where it has fewer."""
     standing, owner, _ = _all_standings(predictions, targets)
-    most = max(target.texts for target in targets)
+    most = max((target.texts for target in targets), default=0)
     ranks = np.full((len(targets), most), np.nan)
     starts = np.cumsum([0, *(target.texts for target in targets)])[:-1]
     ranks[owner, np.arange(len(owner)) - starts[owner]] = expected_rank(standing)

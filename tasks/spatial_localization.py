@@ -21,7 +21,7 @@ from harness.metrics.box import (
 )
 from harness.types import Dataset, Expression, Grounder, Json, Metric, Sample, Shown
 
-from .datasets.refcoco import read_box_results
+from .datasets.box_results import read_box_results
 from .targets import BoxTarget
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ scores share the hit.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from harness.types import (
     UniformAnswer,
 )
 
-from .datasets.vcr import read_vcr_csv
+from .datasets.vcr_results import read_vcr_csv
 from .targets import VcrTarget
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def _as_json(what: str, choice: Any) -> Json:
         return {f"{what}_scores": [0.0] * CHOICES}
     if not isinstance(choice, Choice):
         raise TypeError(f"a question with choices wants a Choice, not {type(choice).__name__}")
-    scores = {f"{what}_scores": [float(s) for s in choice.scores]} if choice.scores else {}
-    return {what: int(choice.index), **scores}
+    scores = {f"{what}_scores": [float(s) for s in choice.scores]} if len(choice.scores) else {}
+    return {what: operator.index(choice.index), **scores}
 
 
 def _wrong(prediction: Json, what: str) -> str | None:
@@ -106,13 +107,14 @@ def _wrong(prediction: Json, what: str) -> str | None:
         return None
     if scores is None:
         return f"no {what!r} and no '{what}_scores'"
-    given = list(scores.values()) if isinstance(scores, dict) else [scores]
-    if isinstance(scores, dict) and set(scores) != {str(index) for index in range(CHOICES)}:
+    by_answer = isinstance(scores, dict) and what == "reason"  # an answer is conditioned on none
+    given = list(scores.values()) if by_answer else [scores]
+    if by_answer and set(scores) != {str(index) for index in range(CHOICES)}:
         return f"'{what}_scores' lacks those conditioned on some answer"
     for four in given:
         if not isinstance(four, list) or len(four) != CHOICES:
             return f"'{what}_scores' are not {CHOICES} numbers"
-        if not all(type(s) in (int, float) and math.isfinite(s) for s in four):
+        if not all(type(s) in (int, float) and -math.inf < s < math.inf for s in four):
             return f"'{what}_scores' are not {CHOICES} finite numbers"
     return None
 
@@ -136,7 +138,7 @@ def _hit(prediction: Json, what: str, right: int, target: VcrTarget) -> float:
     if isinstance(scores, dict):
         scores = scores[str(target.answer)]
     best = max(scores)
-    return (scores[right] == best) / scores.count(best)
+    return float(scores[right] == best) / float(scores.count(best))
 
 
 class _Mean:

@@ -80,7 +80,9 @@ class VqaTask:
         except (OSError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(f"{path}: cannot be read ({error}); correct the path") from None
         if not isinstance(content, list):
-            raise BadInput(f'{path}: must be a list of {{"question_id", "answer"}} objects')
+            raise BadInput(
+                f'{path}: must be a list of {{"question_id", "answer"}} objects; write it so'
+            )
         results: dict[str, Json] = {}
         for number, entry in enumerate(content):
             id, answer = _result(path, number, entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BadInput
-from harness.predict import predict
+from harness.predict import predict, predict_set
 from harness.store import Record, read_log
-from harness.types import Dataset, Json, Metric, Sample
+from harness.types import Dataset, Json, Metric, Sample, Shown
 
 
 class Target:
@@ -48,10 +48,13 @@ class FakeTask:
     def invalid(self, prediction: Json) -> str | None:
         return "about 7" if "input 7" in prediction["answer"] else None
 
-    def metrics(self, dataset: Dataset) -> Sequence[Metric]:
+    def metrics(self, dataset: Dataset, rules: Mapping[str, str]) -> Sequence[Metric]:
         raise NotImplementedError
 
-    def read_results(self, path: Path) -> dict[str, Json]:
+    def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
+        raise NotImplementedError
+
+    def show(self, sample: Sample) -> Shown:
         raise NotImplementedError
 
 
@@ -258,3 +261,148 @@ def test_progress_and_timing_are_told_batch_by_batch(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "timing.jsonl").read_text().splitlines()]
     assert [(line["start"], line["samples"]) for line in lines] == [(0, 7), (7, 7), (14, 6)]
     assert all(line["seconds"] >= 0 for line in lines)
+
+
+# ---------------------------------------------------------------- tasks that need the whole set
+
+
+class FakeSetTask(FakeTask):
+    """Keeps each batch's answers in the folder and numbers all of them at the end."""
+
+    def predict_set(
+        self,
+        model: FakeModel,
+        samples: Sequence[Sample],
+        folder: Path,
+        batch_size: int,
+        progress: Callable[[int, int], None],
+    ) -> Sequence[Json]:
+        answers: list[str] = []
+        for start in range(0, len(samples), batch_size):
+            part = folder / f"{start}.json"
+            if not part.exists():
+                inputs = [sample.input for sample in samples[start : start + batch_size]]
+                part.write_text(json.dumps(model.answer(inputs)))
+            answers += json.loads(part.read_text())
+            progress(len(answers), len(samples))
+        return [{"answer": answer, "of": len(answers)} for answer in answers]
+
+
+def run_set(
+    folder: Path, model: FakeModel | None = None, task: Any = None, **options: Any
+) -> dict[str, Record]:
+    return predict_set(
+        task or FakeSetTask(),
+        model or FakeModel(),
+        SAMPLES,
+        folder / "samples.jsonl",
+        batch_size=7,
+        **options,
+    )
+
+
+def test_a_set_is_predicted_as_a_whole_and_logged_at_the_end(tmp_path: Path) -> None:
+    def before(inputs: Sequence[Any]) -> None:
+        assert not (tmp_path / "samples.jsonl").exists()
+
+    model = FakeModel(before)
+    told: list[tuple[int, int]] = []
+    records = run_set(tmp_path, model, progress=lambda done, total: told.append((done, total)))
+    assert model.seen == [sample.input for sample in SAMPLES]
+    assert records == read_log(tmp_path / "samples.jsonl")
+    assert list(records) == [sample.id for sample in SAMPLES]
+    assert records["s03"].prediction == {"answer": "about input 3\u2028", "of": 20}
+    assert (records["s07"].valid, records["s07"].reason) == (False, "about 7")
+    assert told == [(7, 20), (14, 20), (20, 20)]
+    (line,) = (tmp_path / "timing.jsonl").read_text().splitlines()
+    assert json.loads(line)["samples"] == 20
+    # what the task kept to go on with is gone
+    assert {path.name for path in tmp_path.iterdir()} == {"samples.jsonl", "timing.jsonl"}
+
+
+def test_a_finished_set_is_not_predicted_again(tmp_path: Path) -> None:
+    first = run_set(tmp_path)
+    before = logged(tmp_path)
+    model = FakeModel()
+    assert run_set(tmp_path, model) == first
+    assert model.seen == []
+    assert logged(tmp_path) == before
+
+
+@pytest.mark.parametrize("kill", [0, 1, 2])
+def test_a_set_that_is_killed_goes_on_with_what_the_task_kept(tmp_path: Path, kill: int) -> None:
+    (tmp_path / "whole").mkdir()
+    run_set(tmp_path / "whole")
+    calls = Counter[str]()
+
+    def before(inputs: Sequence[Any]) -> None:
+        calls["answer"] += 1
+        if calls["answer"] > kill:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_set(tmp_path, FakeModel(before))
+    assert not (tmp_path / "samples.jsonl").exists()
+    model = FakeModel()
+    run_set(tmp_path, model)
+    assert model.seen == [sample.input for sample in SAMPLES[7 * kill :]]
+    assert logged(tmp_path) == logged(tmp_path / "whole")
+
+
+def test_the_log_of_a_set_that_is_torn_is_the_same_again(tmp_path: Path) -> None:
+    run_set(tmp_path)
+    whole = logged(tmp_path)
+    (tmp_path / "samples.jsonl").write_bytes(whole[: len(whole) // 2])
+    records = run_set(tmp_path)
+    assert logged(tmp_path) == whole
+    assert records == read_log(tmp_path / "samples.jsonl")
+
+
+def test_a_model_that_fails_on_a_set_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        run_set(tmp_path, FakeModel(fail_on("input 10")))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "s00 to s19" in text
+    assert "RuntimeError: cannot read that" in text
+    assert not (tmp_path / "samples.jsonl").exists()
+    model = FakeModel()
+    assert len(run_set(tmp_path, model)) == 20
+    assert model.seen == [sample.input for sample in SAMPLES[7:]]  # the first batch was kept
+
+
+def test_a_bad_picture_in_a_set_ends_the_run_with_its_own_message(tmp_path: Path) -> None:
+    def before(inputs: Sequence[Any]) -> None:
+        raise BadInput("a.png: there is no such picture")
+
+    with pytest.raises(BadInput, match=r"^a\.png: there is no such picture$"):
+        run_set(tmp_path, FakeModel(before))
+
+
+@pytest.mark.parametrize("change", [lambda made: made[:-1], lambda made: [*made, made[0]]])
+def test_too_few_or_too_many_predictions_of_a_set_are_refused(
+    tmp_path: Path, change: Callable[[list[Json]], list[Json]]
+) -> None:
+    class Miscounting(FakeSetTask):
+        def predict_set(self, *arguments: Any) -> Sequence[Json]:
+            return change(list(super().predict_set(*arguments)))
+
+    with pytest.raises(BadInput, match="predictions for 20 samples"):
+        run_set(tmp_path, task=Miscounting())
+    assert not (tmp_path / "samples.jsonl").exists()
+
+
+def test_two_logs_of_one_folder_keep_their_parts_apart(tmp_path: Path) -> None:
+    """As a control's and the model's own do."""
+
+    class Asking(FakeSetTask):
+        def predict_set(
+            self, model: FakeModel, samples: Any, folder: Path, batch_size: int, progress: Any
+        ) -> Sequence[Json]:
+            folders.append(folder)
+            return super().predict_set(model, samples, folder, batch_size, progress)
+
+    folders: list[Path] = []
+    for name in ("shuffled-20.jsonl", "blind-20.jsonl"):
+        predict_set(Asking(), FakeModel(), SAMPLES, tmp_path / name, batch_size=7)
+    assert len(set(folders)) == 2

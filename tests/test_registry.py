@@ -12,30 +12,48 @@ import pytest
 from harness.errors import BadInput
 from harness.registry import (
     can_do,
+    embedded_tasks,
     find_model,
     find_task,
     how_to_get,
     load_attribute,
     model_specs,
+    task_as_in,
     task_specs,
 )
 from harness.types import (
     Answer,
     Answerer,
     Capability,
+    Captioner,
     Dataset,
     DatasetSpec,
+    Encoder,
+    Grounder,
     LoadRequest,
     Metric,
     ModelDescription,
     ModelSpec,
+    MomentFinder,
+    PairScorer,
     Task,
     TaskSpec,
+    TaskVariant,
     UniformAnswer,
 )
 
 BUNDLED = ["chance", "oracle", "prior", "vlbert", "vlbert-blind"]
-PROTOCOLS: dict[str, type] = {"answer": Answerer}
+# capability -> the protocols, of which a model has one
+PROTOCOLS: dict[str, tuple[type, ...]] = {
+    "answer": (Answerer,),
+    "choose": (Answerer,),
+    "caption": (Captioner,),
+    "caption-clips": (Captioner,),
+    "match": (Encoder, PairScorer),
+    "match-clips": (Encoder, PairScorer),
+    "locate": (Grounder,),
+    "find-moments": (MomentFinder,),
+}
 
 Install = Callable[..., None]
 SPEC = "from harness.types import ModelSpec\nSPEC = ModelSpec({}, 'made up', ('answer',), 'x:y')\n"
@@ -132,11 +150,92 @@ def test_a_package_that_is_listed_twice_counts_once(plugin: Install) -> None:
     assert find_model("added").name == "added"
 
 
+# ---------------------------------------------------------------- a data set's form of a task
+
+
+def made_up(variant: TaskVariant | None) -> TaskSpec:
+    sets = (
+        DatasetSpec("plain", "made up", "x:y", ("test",), "embedded"),
+        DatasetSpec("other", "made up", "x:y", ("test",), "data-dir", variant=variant),
+    )
+    return TaskSpec(
+        "task",
+        "made up",
+        "answer",
+        ("accuracy",),
+        sets,
+        "x:TASK",
+        breakdowns=("kind",),
+        rules={"rule": ("a", "b")},
+        whole_set=True,
+    )
+
+
+def test_a_variant_changes_what_a_data_sets_form_of_the_task_is() -> None:
+    variant = TaskVariant("choose", ("right", "half"), "y:TASK", ("part",), {"other": ("c",)})
+    task = made_up(variant)
+    plain, other = task.datasets
+    assert task_as_in(task, plain) is task
+    assert task_as_in(task, other) == TaskSpec(
+        "task",
+        "made up",
+        "choose",
+        ("right", "half"),
+        task.datasets,
+        "y:TASK",
+        breakdowns=("part",),
+        rules={"other": ("c",)},
+        whole_set=True,
+    )
+
+
+def test_a_variant_without_breakdowns_and_rules_has_none_of_the_tasks() -> None:
+    task = made_up(TaskVariant("choose", ("right",), "y:TASK"))
+    other = task_as_in(task, task.datasets[1])
+    assert (other.breakdowns, dict(other.rules)) == ((), {})
+
+
+def test_finding_a_task_by_its_data_set_gives_that_form() -> None:
+    open_questions, _ = find_task("vqa")
+    choices, dataset = find_task("vqa/toybox-vcr")
+    assert (open_questions.capability, choices.capability) == ("answer", "choose")
+    assert choices.metrics == ("Q->A", "QA->R", "Q->AR")
+    assert choices.load == "harness.tasks.vcr:TASK"
+    assert (choices.name, dataset.name) == ("vqa", "toybox-vcr")
+    assert task_specs()["vqa"].capability == "answer"  # the task itself is as it was
+    didemo, _ = find_task("temporal-localization/didemo")
+    assert (didemo.metrics, dict(didemo.rules)) == (("rank@1", "rank@5", "mIoU"), {})
+
+
+def test_a_model_that_only_answers_cannot_choose() -> None:
+    vlbert = find_model("vlbert")
+    assert can_do(vlbert, find_task("vqa/toybox")[0])
+    assert not can_do(vlbert, find_task("vqa/toybox-vcr")[0])
+
+
+def test_the_embedded_tasks_are_toyboxs() -> None:
+    assert embedded_tasks() == [
+        "captioning/toybox",
+        "retrieval/toybox",
+        "spatial-localization/toybox",
+        "temporal-localization/toybox",
+        "video-captioning/toybox",
+        "video-retrieval/toybox",
+        "vqa/toybox",
+        "vqa/toybox-vcr",
+    ]
+
+
 # ---------------------------------------------------------------- the bundled specs
+
+SPEC_NAMES = (
+    *("CAPTIONING", "RETRIEVAL", "SPATIAL", "TEMPORAL"),
+    *("VIDEO_CAPTIONING", "VIDEO_RETRIEVAL", "VQA"),
+)
 
 
 def bundled_tasks() -> list[TaskSpec]:
-    return [load_attribute("harness.tasks.specs:VQA")]
+    return [load_attribute(f"harness.tasks.specs:{name}") for name in SPEC_NAMES]
 
 
 def bundled_models() -> list[ModelSpec]:
@@ -144,12 +243,22 @@ def bundled_models() -> list[ModelSpec]:
     return [load_attribute(f"harness.baselines.specs:{name}") for name in names]
 
 
-TASKS = [pytest.param(task, id=task.name) for task in bundled_tasks()]
 MODELS = [pytest.param(model, id=model.name) for model in bundled_models()]
 DATASETS = [
-    pytest.param(task, dataset, id=f"{task.name}-{dataset.name}")
+    pytest.param(task_as_in(task, dataset), dataset, id=f"{task.name}-{dataset.name}")
     for task in bundled_tasks()
     for dataset in task.datasets
+]
+ABLE = [
+    pytest.param(model, name, id=f"{model.name}-{name}")
+    for model in bundled_models()
+    for name in embedded_tasks()
+    if can_do(model, find_task(name)[0])
+]
+OPENED = [  # those that a test can open without official files
+    pytest.param(*one.values, id=one.id)
+    for one in DATASETS
+    if one.values[1].where != "data-dir" or one.values[1].name == "vqav2"  # type: ignore[union-attr]
 ]
 
 
@@ -162,9 +271,7 @@ def open_split(spec: DatasetSpec, split: str, vqav2_folder: Callable[..., Path])
 
 
 def test_every_bundled_spec_is_found_through_its_entry_point() -> None:
-    assert {name: spec for name, spec in task_specs().items() if name == "vqa"} == {
-        task.name: task for task in bundled_tasks()
-    }
+    assert task_specs() == {task.name: task for task in bundled_tasks()}
     found = model_specs()
     assert {name: found[name] for name in BUNDLED} == {m.name: m for m in bundled_models()}
 
@@ -172,33 +279,42 @@ def test_every_bundled_spec_is_found_through_its_entry_point() -> None:
 def test_names_and_aliases_are_given_once() -> None:
     names = [name for model in bundled_models() for name in (model.name, *model.aliases)]
     assert len(set(names)) == len(names)
+    for task in bundled_tasks():
+        assert len({dataset.name for dataset in task.datasets}) == len(task.datasets)
 
 
-def test_every_capability_has_its_protocol() -> None:
+def test_every_capability_has_its_protocol_and_a_task() -> None:
     assert set(get_args(Capability)) == set(PROTOCOLS)
+    assert {one.values[0].capability for one in DATASETS} == set(PROTOCOLS)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_model_can_do_what_its_spec_says(
-    model: ModelSpec, tiny_weights: Callable[..., Path], small_toybox: None
+def methods_of(protocol: type) -> list[str]:
+    return [name for name in vars(protocol) if not name.startswith("_")]
+
+
+def has(model: Any, protocol: type) -> bool:
+    return all(callable(getattr(model, name, None)) for name in methods_of(protocol))
+
+
+@pytest.mark.parametrize(("model", "name"), ABLE)
+def test_a_model_can_do_what_its_spec_says_on_every_embedded_task(
+    model: ModelSpec, name: str, tiny_weights: Callable[..., Path], small_toybox: None
 ) -> None:
-    load = load_attribute("harness.tasks.datasets.toybox.vqa:load")
+    task, spec = find_task(name)
     weights = None
     if model.name.startswith("vlbert"):
         weights = tiny_weights("none" if model.name.endswith("blind") else "segments")
+    load = load_attribute(spec.load)
     loaded: Any = load_attribute(model.load)(
-        LoadRequest("vqa", "toybox", weights=weights, train=lambda: load(None, "train"))
+        LoadRequest(task.name, spec.name, weights=weights, train=lambda: load(None, "val"))
     )
     assert isinstance(loaded.description, ModelDescription)
-    for name, protocol in PROTOCOLS.items():
-        methods = [method for method in vars(protocol) if not method.startswith("_")]
-        if name in model.capabilities:
-            assert all(callable(getattr(loaded, method, None)) for method in methods)
-        else:
-            assert not any(hasattr(loaded, method) for method in methods)
-    if "answer" in model.capabilities:
-        questions = [sample.input for sample in load(None, "test").samples[:7]]
-        given = loaded.answer(questions)
+    assert any(has(loaded, protocol) for protocol in PROTOCOLS[task.capability])
+    for capability in set(PROTOCOLS) - set(model.capabilities):
+        others = set(PROTOCOLS[capability]) - {p for c in model.capabilities for p in PROTOCOLS[c]}
+        assert not any(hasattr(loaded, method) for one in others for method in methods_of(one))
+    if task.capability == "answer":
+        given = loaded.answer([sample.input for sample in load(None, "test").samples[:7]])
         assert len(given) == 7
         assert all(isinstance(answer, Answer | UniformAnswer) for answer in given)
 
@@ -218,19 +334,63 @@ def test_what_else_a_model_spec_names_exists(model: ModelSpec) -> None:
         assert can_do(model, task)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_task_has_the_metrics_that_its_spec_says(task: TaskSpec) -> None:
-    loaded: Task = load_attribute(task.load)
-    for method in ("predict", "invalid", "metrics", "read_results"):
-        assert callable(getattr(loaded, method))
-    metrics = loaded.metrics(Dataset("x", "test", (), "", answers=("yes",)), {})
-    assert tuple(metric.name for metric in metrics) == task.metrics
-    assert all(isinstance(metric, Metric) for metric in metrics)
-    assert len({metric.variant for metric in metrics}) == len(metrics)
-    assert task.capability in PROTOCOLS
+def test_floors_can_do_every_task() -> None:
+    for name in ("chance", "prior"):
+        model = find_model(name)
+        assert model.datasets is None
+        for one in DATASETS:
+            assert can_do(model, one.values[0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("task", "spec"), DATASETS)
+def test_a_task_has_the_methods_and_metrics_that_its_spec_says(
+    task: TaskSpec, spec: DatasetSpec
+) -> None:
+    loaded: Task = load_attribute(task.load)
+    methods = ["predict", "invalid", "metrics", "read_results", "show"]
+    for method in [*methods, "predict_set"] if task.whole_set else methods:
+        assert callable(getattr(loaded, method))
+    assert hasattr(loaded, "predict_set") == task.whole_set
+    metrics = loaded.metrics(Dataset("x", "test", (), "", answers=("yes",)), {})
+    assert all(isinstance(metric, Metric) for metric in metrics)
+    assert tuple(metric.name for metric in metrics) == task.metrics
+    assert len({(metric.name, metric.variant) for metric in metrics}) == len(metrics)
+    assert not metrics[0].slow
+    assert not metrics[0].absent  # the primary metric can be computed anywhere
+    for metric in metrics:
+        assert metric.low < metric.high
+        assert metric.variant
+
+
+@pytest.mark.parametrize(("task", "spec"), DATASETS)
+def test_every_choice_of_a_rule_is_in_the_variant_of_a_metric(
+    task: TaskSpec, spec: DatasetSpec
+) -> None:
+    """So that numbers made by different rules have different signatures."""
+    loaded: Task = load_attribute(task.load)
+    dataset = Dataset("x", "test", (), "", answers=("yes",))
+
+    def made_by(rules: dict[str, str]) -> list[tuple[str, str, str]]:
+        return [(m.name, m.variant, m.absent) for m in loaded.metrics(dataset, rules)]
+
+    for rule, choices in task.rules.items():
+        assert made_by({rule: choices[0]}) == made_by({})  # the default comes first
+        others = [made_by({rule: choice}) for choice in choices]
+        assert len({tuple(one) for one in others}) == len(choices)
+
+
+@pytest.mark.parametrize("name", embedded_tasks())
+def test_the_metrics_of_an_embedded_data_set_are_those_of_the_spec(
+    name: str, small_toybox: None
+) -> None:
+    task, spec = find_task(name)
+    dataset: Dataset = load_attribute(spec.load)(None, "test")
+    names = tuple(m.name for m in load_attribute(task.load).metrics(dataset, {}))
+    # the binding probe is there where captions have foils, as Toybox's have
+    assert names == (*task.metrics, *(("binding",) if task.whole_set else ()))
+
+
+@pytest.mark.parametrize(("task", "spec"), OPENED)
 def test_every_split_of_a_data_set_loads_and_has_the_breakdowns(
     task: TaskSpec, spec: DatasetSpec, vqav2_folder: Callable[..., Path], small_toybox: None
 ) -> None:
@@ -245,11 +405,11 @@ def test_every_split_of_a_data_set_loads_and_has_the_breakdowns(
     for split in spec.splits:
         dataset = open_split(spec, split, once)
         assert (dataset.name, dataset.split) == (spec.name, split)
-        assert len(dataset.samples) > 0
-        assert len({sample.id for sample in dataset.samples}) == len(dataset.samples)
-        for sample in dataset.samples:
+        samples = list(dataset.samples)
+        assert len(samples) > 0
+        assert len({sample.id for sample in samples}) == len(samples)
+        for sample in samples:
             assert all(sample.tags.get(tag) for tag in task.breakdowns)
-            assert set(sample.tags) <= set(task.breakdowns)
 
 
 @pytest.mark.parametrize(("task", "spec"), DATASETS)
@@ -258,14 +418,48 @@ def test_the_splits_that_a_data_set_is_used_with_are_its_own(
 ) -> None:
     used = {spec.test_split, spec.train_split, spec.validation_split, spec.prior_split} - {""}
     assert used <= set(spec.splits)
+    assert set(spec.also_measured) <= set(spec.splits)
     assert spec.train_split != spec.test_split
+
+
+@pytest.mark.parametrize(("task", "spec"), DATASETS)
+def test_what_a_data_set_names_exists(task: TaskSpec, spec: DatasetSpec) -> None:
+    assert callable(load_attribute(spec.load))
     assert bool(spec.files) == bool(spec.load_files)
-    if spec.load_files:
-        assert callable(load_attribute(spec.load_files))
+    assert not set(spec.files) & set(spec.optional_files)
+    if spec.where == "data-dir":
+        assert spec.load_files
+        assert spec.verify
+    for path in (spec.load_files, spec.verify):
+        assert not path or callable(load_attribute(path))
+
+
+@pytest.mark.parametrize(("task", "spec"), DATASETS)
+def test_a_data_set_refuses_a_split_it_does_not_have(
+    task: TaskSpec, spec: DatasetSpec, tmp_path: Path
+) -> None:
+    if spec.where == "package" and importlib.util.find_spec(spec.package) is None:
+        pytest.skip(f"{spec.package} is not installed")
+    root = None if spec.where == "embedded" else tmp_path
+    text = refusal(load_attribute(spec.load), root, "no-such-split")
+    assert "no-such-split" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "spec"),
+    [one for one in DATASETS if one.values[1].where == "data-dir"],  # type: ignore[union-attr]
+)
+def test_an_empty_folder_is_refused_in_one_line_and_verified_as_lacking(
+    task: TaskSpec, spec: DatasetSpec, tmp_path: Path
+) -> None:
+    assert str(tmp_path) in refusal(load_attribute(spec.load), tmp_path, spec.test_split)
+    problems = load_attribute(spec.verify)(tmp_path)
+    assert problems
+    assert not any("\n" in line for line in problems)
 
 
 def test_how_to_get_a_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    sets = {dataset.name: dataset for dataset in bundled_tasks()[0].datasets}
+    sets = {dataset.name: dataset for dataset in task_specs()["vqa"].datasets}
     assert how_to_get(sets["toybox"]) is None
     assert how_to_get(sets["vqav2"]) == "--data-dir DIR"
     for found, needed in ((None, "pip install 'harness[easy-vqa]'"), (object(), None)):

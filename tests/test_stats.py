@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 from harness import stats
 from harness.stats import (
     bootstrap,
+    difference95_of,
     group_sums,
     interval95,
+    interval95_of,
+    of_counts,
+    of_counts_by_weights,
     paired_difference,
     resampled_counts,
 )
@@ -202,3 +206,80 @@ def test_a_95_percent_interval_of_a_clustered_proportion_holds_the_truth_95_time
             held_if_independent += inside and not clusters
     assert 0.89 <= held / 200 <= 0.99
     assert held_if_independent / 200 < 0.85
+
+
+# ---------------------------------------------------------------- metrics that no sum gives
+
+
+def weighted_median(weights: Array, rows: Array) -> Array:
+    """Of a value that comes as often as its weight says, the lower of the middle two."""
+    order = np.argsort(rows[:, 0], kind="stable")
+    reached = np.cumsum(weights[..., order], axis=-1)
+    place = np.argmax(reached >= reached[..., -1:] / 2, axis=-1)
+    return np.asarray(rows[order, 0][place])
+
+
+def test_the_interval_of_a_median_is_that_of_a_plain_loop_over_resamples() -> None:
+    generator = np.random.default_rng(2)
+    groups = [f"group {index % 17}" for index in generator.permutation(60)]
+    rows = generator.random((60, 1))
+    names = sorted(set(groups))
+    medians = []
+    for counts in np.concatenate(list(resampled_counts(17, 200, seed=5))).tolist():
+        drawn: list[float] = []
+        for name, count in zip(names, counts, strict=True):
+            own = [value for (value,), group in zip(rows, groups, strict=True) if group == name]
+            drawn += own * int(count)
+        medians.append(sorted(drawn)[(len(drawn) - 1) // 2])
+    metric, number = of_counts_by_weights(weighted_median, rows, groups)
+    assert number == 17
+    found = [metric(counts) for counts in resampled_counts(17, 200, seed=5)]
+    np.testing.assert_array_equal(np.concatenate(found), medians)
+    interval = interval95_of(metric, number, seed=5, resamples=200)
+    assert interval == pytest.approx(tuple(np.quantile(medians, [0.025, 0.975])), abs=1e-12)
+
+
+@given(scored_samples, st.randoms(use_true_random=False))
+def test_the_interval_of_a_median_does_not_depend_on_the_order_of_samples(
+    samples: list[tuple[str, float]], order: random.Random
+) -> None:
+    shuffled = samples.copy()
+    order.shuffle(shuffled)
+    one, other = (
+        interval95_of(
+            *of_counts_by_weights(
+                weighted_median,
+                np.array([[score] for _, score in some]),
+                [group for group, _ in some],
+            ),
+            resamples=50,
+        )
+        for some in (samples, shuffled)
+    )
+    assert one == other
+
+
+@given(scored_samples)
+def test_a_mean_by_weights_is_the_mean_by_sums(samples: list[tuple[str, float]]) -> None:
+    """The two ways to a metric agree where both are open."""
+    rows, groups = rows_of([score for _, score in samples]), [group for group, _ in samples]
+    by_sums, number = of_counts(mean, rows, groups)
+    by_weights, same = of_counts_by_weights(lambda w, r: mean(w @ r), rows, groups)
+    assert number == same == len(set(groups))
+    counts = np.concatenate(list(resampled_counts(number, 20, seed=1)))
+    np.testing.assert_allclose(by_weights(counts), by_sums(counts), atol=1e-12)
+
+
+def test_the_median_of_a_system_differs_from_its_own_by_exactly_zero() -> None:
+    generator = np.random.default_rng(3)
+    rows, groups = generator.random((40, 1)), [str(index % 9) for index in range(40)]
+    metric, number = of_counts_by_weights(weighted_median, rows, groups)
+    assert difference95_of(metric, metric, number) == (0.0, 0.0)
+    better, _ = of_counts_by_weights(weighted_median, rows + 0.25, groups)
+    assert difference95_of(better, metric, number) == pytest.approx((0.25, 0.25))
+
+
+def test_one_group_says_nothing_of_a_median_either() -> None:
+    metric, number = of_counts_by_weights(weighted_median, np.ones((3, 1)), ["a", "a", "a"])
+    assert interval95_of(metric, number) is None
+    assert difference95_of(metric, metric, number) is None

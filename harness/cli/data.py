@@ -128,7 +128,7 @@ def verify(dataset: str, data_dir: Path | None) -> None:
             )
     for line in problems:
         click.echo(f"problem: {line}")
-    click.echo(f"{len(problems)} problems" if problems else "no problems")
+    click.echo(_count(len(problems)))
     if problems:
         raise SystemExit(BAD_INPUT)
 
@@ -155,3 +155,9 @@ def _named(dataset: str) -> Iterator[tuple[TaskSpec, DatasetSpec]]:
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
         raise BadInput(f"no data set {dataset!r}; {hint}")
     yield from map(find_task, tasks)
+
+
+def _count(problems: int) -> str:
+    if problems == 0:
+        return "no problems"
+    return "1 problem" if problems == 1 else f"{problems:,} problems"

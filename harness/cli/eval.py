@@ -77,10 +77,11 @@ def command(
 
 
 def _evaluate_all(request: EvalRequest, as_json: bool) -> None:
-    """Every embedded task, one line a task in one table; a task that fails is named there."""
+    """Every embedded task, one line a task in one table. A task that fails is named there, the
+    rest go on, and the exit code says so."""
     import dataclasses
 
-    from harness.errors import BadInput, HarnessError
+    from harness.errors import BAD_INPUT, BadInput, HarnessError
     from harness.evaluate import evaluate
     from harness.registry import can_do, embedded_tasks, find_model, find_task
 
@@ -96,8 +97,7 @@ def _evaluate_all(request: EvalRequest, as_json: bool) -> None:
     able = [task for task in tasks if can_do(model, find_task(task)[0])]
     if not able:
         raise BadInput(f"{model.name} can do no embedded task")
-    if len(able) < len(tasks):
-        reasons["cannot do"] = ", ".join(task for task in tasks if task not in able)
+    unable = [task for task in tasks if task not in able]
     for task in able:
         try:
             with shown_progress(quiet=as_json) as stage:
@@ -105,7 +105,9 @@ def _evaluate_all(request: EvalRequest, as_json: bool) -> None:
                 finished.append(evaluate(dataclasses.replace(request, task=task), named))
         except HarnessError as error:
             reasons[task] = str(error)
-    show_all(model.name, finished, reasons, as_json)
+    show_all(model.name, finished, reasons, unable, as_json)
+    if reasons:
+        raise SystemExit(BAD_INPUT)
     _exit(finished)
 
 

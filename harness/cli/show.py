@@ -34,13 +34,18 @@ def show(finished: Finished, as_json: bool) -> None:
 
 
 def show_all(
-    model: str, finished: Sequence[Finished], reasons: Mapping[str, str], as_json: bool
+    model: str,
+    finished: Sequence[Finished],
+    reasons: Mapping[str, str],
+    unable: Sequence[str],
+    as_json: bool,
 ) -> None:
-    """Prints several tasks' primary metrics, a line each, and why others have none; with `as_json`,
-    a list of run.json's."""
+    """Prints several tasks' primary metrics, a line each, why others failed, and what the model is
+    not made for; with `as_json`, an object with the list of run.json's."""
     if as_json:
         runs = [{**one.result, "run": str(one.path)} for one in finished]
-        click.echo(json.dumps({"runs": runs, "reasons": reasons}, indent=1))
+        content = {"runs": runs, "reasons": reasons, "cannot": list(unable)}
+        click.echo(json.dumps(content, indent=1))
         return
     from rich.console import Console
     from rich.table import Table
@@ -64,6 +69,8 @@ def show_all(
     console.print()
     for task, reason in reasons.items():
         console.print(f"  {task}: {reason}", soft_wrap=True, markup=False, style="yellow")
+    if unable:
+        console.print(f"  cannot do: {', '.join(unable)}", soft_wrap=True, markup=False)
     for one in finished:
         console.print(f"  run  {one.path}", soft_wrap=True, markup=False, style="dim")
 

@@ -6,7 +6,9 @@ Frames stand as stored: a rotation that a file's metadata asks for is not applie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +29,9 @@ _LOCAL = {"protocol_whitelist": "file"}  # a playlist in a file must not reach f
 
 
 def video_clip(id: str, path: Path, duration: float) -> Clip:
-    """The video in the file `path` as a clip of `duration` seconds; the file is opened only when
-    the clip is read, as by `read_frames`."""
-    return Clip(id=id, read=partial(read_frames, path), duration=duration)
+    """The first `duration` seconds of the video in the file `path` as a clip, the whole of it where
+    that is 0; the file is opened only when the clip is read, as by `read_frames`."""
+    return Clip(id=id, read=partial(read_frames, path, duration=duration), duration=duration)
 
 
 def frames_per_second(duration: float, rate: float) -> int:
@@ -37,17 +39,25 @@ def frames_per_second(duration: float, rate: float) -> int:
     return max(1, round(duration * rate))
 
 
-def read_frames(path: Path, count: int) -> Frames:
+def read_frames(
+    path: Path, count: int, duration: float | None = None, start: float = 0.0
+) -> Frames:
     """`count` frames of a video file, (count, height, width, 3), RGB, 0 to 255.
 
-    They are what the video shows at the middles of `count` equal parts of its real length, which is
-    read off the file's packets, not off its header. The file is decoded once, from its start. A
-    video of few frames repeats some; one that breaks off gives the frames it has. Frames of another
-    size than the first are scaled to that one's. Raises BadInput, naming the file, if it is
-    missing, no video or holds no frame that decodes, and if PyAV is not installed.
+    They are what the video shows at the middles of `count` equal parts of the `duration` seconds
+    from `start` on, which counts from the first frame: frame i at start + (i + .5) / count *
+    duration. A duration of None or 0 stands for the rest of the video's real length, which is read
+    off the file's packets, not off its header. Times after the end give the last frame.
+
+    The file is decoded once, from its start, no further than needed. A video of few frames repeats
+    some; one that breaks off gives the frames it has. Frames of another size than the first are
+    scaled to that one's. Raises BadInput, naming the file, if it is missing, no video or holds no
+    frame that decodes, and if PyAV is not installed.
     """
     if count < 1:
         raise ValueError(f"{count} frames were asked for; ask for one or more")
+    if not 0 <= start < math.inf or not 0 <= (duration or 0) < math.inf:
+        raise ValueError(f"{duration} seconds from {start} on are no part of a video")
     try:
         import av
     except ImportError:
@@ -55,8 +65,9 @@ def read_frames(path: Path, count: int) -> Frames:
             f"{path}: reading videos needs PyAV, which is absent; pip install 'harness[video]'"
         ) from None
     try:
-        times = _packet_times(path)
-        frames = list(_frames_at_middles(path, times, count))
+        times, tick = _packet_times(path)
+        wanted = _middles(times, tick, count, _exact(start), _exact(duration or 0.0))
+        frames = list(_frames_at(path, times, wanted))
     except FileNotFoundError:
         raise BadInput(
             f"{path}: there is no such video; put it there, or correct the folder given"
@@ -89,20 +100,24 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
 # ---------------------------------------------------------------- the length, off the packets
 
 
-def _packet_times(path: Path) -> list[int]:
-    """When each frame is first shown, in the stream's time base, in order, and last the end of the
-    last frame. Nothing is decoded. Empty if the file has no packets."""
+def _packet_times(path: Path) -> tuple[list[int], Fraction]:
+    """When each frame is first shown, in ticks, in order, and last the end of the last frame; and
+    the seconds of a tick. Nothing is decoded. Empty if the file has no packets."""
     with _open(path) as container:
-        packets = _full_packets(container, _video_stream(container, path))
-        moments = [(_time(packet), packet.duration or 0) for packet in packets]
+        stream = _video_stream(container, path)
+        moments = [
+            (_time(packet), packet.duration or 0) for packet in _full_packets(container, stream)
+        ]
+        tick = stream.time_base or Fraction(1, 1000)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     if not moments:
-        return []
+        return [], tick
     if any(time is None for time, _ in moments):  # a raw stream: its frames are taken as even
-        return list(range(len(moments) + 1))
+        return list(range(len(moments) + 1)), 1 / rate
     known = sorted((time, duration) for time, duration in moments if time is not None)
     times = [time for time, _ in known]
     last = known[-1][1] or _even_step(times)
-    return [*times, times[-1] + last]
+    return [*times, times[-1] + last], tick
 
 
 def _full_packets(
@@ -131,14 +146,26 @@ def _even_step(times: list[int]) -> int:
 # ---------------------------------------------------------------- the frames, decoded once
 
 
-def _frames_at_middles(path: Path, times: list[int], count: int) -> Iterator[Pixels]:
-    """What is shown at the middles of `count` equal parts, at most `count` frames: fewer where the
-    video breaks off before its packets do."""
+def _middles(
+    times: list[int], tick: Fraction, count: int, start: Fraction, duration: Fraction
+) -> list[Fraction]:
+    """The middles of `count` equal parts, in ticks; exact, so that a middle on the border of two
+    frames is the later one's."""
     if not times:
-        return
-    start, length = times[0], times[-1] - times[0]
-    # in units of 1 / (2 count) of the time base, so that all comparisons are between integers
-    wanted = [2 * count * start + (2 * part + 1) * length for part in range(count)]
+        return []
+    first = times[0] + start / tick
+    length = duration / tick or max(times[-1] - first, Fraction(0))
+    return [first + length * (2 * part + 1) / (2 * count) for part in range(count)]
+
+
+def _exact(seconds: float) -> Fraction:
+    """0.1 as a tenth, which no float is."""
+    return Fraction(seconds).limit_denominator(1_000_000)
+
+
+def _frames_at(path: Path, times: list[int], wanted: list[Fraction]) -> Iterator[Pixels]:
+    """What is shown at the `wanted` times, at most a frame for each: fewer where the video ends
+    before them."""
     place = 0
     shown: av.VideoFrame | None = None
     size = (0, 0)
@@ -148,12 +175,12 @@ def _frames_at_middles(path: Path, times: list[int], count: int) -> Iterator[Pix
             if shown is None:
                 shown, size = frame, (frame.width, frame.height)
             due = place
-            while due < count and wanted[due] < 2 * count * time:
+            while due < len(wanted) and wanted[due] < time:
                 due += 1
             if due > place:
                 yield from [_pixels(shown, size)] * (due - place)
                 place = due
-            if place == count:
+            if place == len(wanted):
                 return
             shown = frame
     if shown is not None:

@@ -312,6 +312,7 @@ def _sweep_both(scores: Scores | ScoreBlocks, pairs: _Pairs) -> tuple[Standing, 
             for rows in _strips(block):
                 down.count_columns(block[rows])
     else:
+        _rows(scores, 0, min(1, len(scores)))  # refuses what holds no numbers
         down = _Tally(pairs.columns, np.asarray(scores[pairs.rows, pairs.columns]), columns)
         for start, block in _blocks(scores):
             parts.append(_across(pairs, start, block, down).standing())

@@ -36,10 +36,10 @@ def spice_reason() -> str:
     two jars of CoreNLP."""
     folder = _folder()
     if folder is None:
-        return "no SPICE: pycocoevalcap is not installed, and HARNESS_SPICE names no folder"
+        return "no SPICE jars: pycocoevalcap is not installed, and HARNESS_SPICE names no folder"
     missing = [name for name in (_JAR, *_CORENLP) if not (folder / name).is_file()]
     if missing:
-        return f"no SPICE: {folder} lacks {missing[0]} (HARNESS_SPICE may name another folder)"
+        return f"no SPICE jars: no {missing[0]} (HARNESS_SPICE can name their folder)"
     reason = java_reason()
     if reason:
         return reason

@@ -20,25 +20,21 @@ from harness.errors import BadInput
 from harness.media.checksums import sha256_of_files
 from harness.types import Dataset
 
-from .activitynet_captions import (
-    Changes,
-    Faults,
-    data_folder,
-    find_video,
-    moment_clip,
-    moment_sample,
-    verify_moments,
-    video_files,
-)
+from .faults import Faults
+from .folders import data_folder, known_split, video_paths
+from .json_files import read_text
+from .moment_files import Changes, moment_sample, verify_moments
+from .visuals import clip_of
 
 _NAME = "charades-sta"
 _FOLDERS = ("Charades_v1", "Charades_v1_480", "videos")
-_EXTENSIONS = (".mp4",)
+_SUFFIXES = (".mp4",)
 _SAMPLES = {"train": 12404, "test": 3720}
 _LINE = re.compile(r"(\S+) (\d{1,6}(?:\.\d+)?) (\d{1,6}(?:\.\d+)?)##(.*\S.*)")
 _LENGTH = re.compile(r"\d{1,6}(?:\.\d+)?")
 _MEND = "take the files that https://github.com/jiyanggao/TALL links"
 _MEND_CSV = "take Charades.zip from https://prior.allenai.org/projects/charades"
+_videos = partial(video_paths, folders=_FOLDERS, suffixes=_SUFFIXES)  # (root, names)
 
 
 @dataclass(frozen=True)
@@ -56,13 +52,10 @@ def load(root: Path | None, split: str) -> Dataset:
     Raises BadInput, in one line, for whatever is missing or wrong; a video's absence shows when its
     frames are read.
     """
-    folder = data_folder(_NAME, root, split, tuple(_SAMPLES), _MEND)
-    return _open(
-        folder / f"charades_sta_{split}.txt",
-        folder / f"Charades_v1_{split}.csv",
-        split,
-        video_files(folder, _FOLDERS),
-    )
+    known_split(_NAME, split, _SAMPLES)
+    folder = data_folder(root, _NAME, _MEND)
+    path, table = folder / f"charades_sta_{split}.txt", folder / f"Charades_v1_{split}.csv"
+    return _open(path, table, split, folder)
 
 
 def load_files(files: Mapping[str, Path], split: str) -> Dataset:
@@ -73,10 +66,10 @@ def load_files(files: Mapping[str, Path], split: str) -> Dataset:
 
 def verify(root: Path) -> list[str]:
     """Whatever is missing or odd under `root`, a line each; empty if all is well."""
-    return verify_moments(root, load, _SAMPLES, _FOLDERS, partial(find_video, _EXTENSIONS))
+    return verify_moments(root, load, _SAMPLES, _videos)
 
 
-def _open(path: Path, table: Path | None, split: str, videos: Mapping[str, Path] | None) -> Dataset:
+def _open(path: Path, table: Path | None, split: str, root: Path | None) -> Dataset:
     """A sample a line, in the file's order; its id is the split, "-" and the line's number.
 
     Without the table a clip lasts to the end of its last moment, so that no end is clipped: a
@@ -86,9 +79,9 @@ def _open(path: Path, table: Path | None, split: str, videos: Mapping[str, Path]
     durations = _latest_ends(lines) if table is None else _read_lengths(table)
     _check_videos(path, lines, table, durations)
     changes = Changes("lines", total=len(lines))
+    paths = _videos(root, dict.fromkeys(line.video for line in lines))
     clips = {
-        name: moment_clip(_NAME, name, videos, partial(find_video, _EXTENSIONS), durations[name])
-        for name in dict.fromkeys(line.video for line in lines)
+        name: clip_of(f"{_NAME}/{name}", path, durations[name]) for name, path in paths.items()
     }
     samples = []
     for line in lines:
@@ -123,7 +116,7 @@ def _latest_ends(lines: list[_Line]) -> dict[str, float]:
 def _read_lines(path: Path) -> list[_Line]:
     faults = Faults(path, _MEND)
     lines = []
-    for number, content in enumerate(_read_text(path, _MEND).rstrip("\r\n").split("\n"), start=1):
+    for number, content in enumerate(read_text(path, _MEND).rstrip("\r\n").split("\n"), start=1):
         match = _LINE.fullmatch(content.rstrip("\r"))
         if match is None:
             faults.add(f"line {number}", "is not 'VIDEO START END##SENTENCE'")
@@ -136,7 +129,7 @@ def _read_lines(path: Path) -> list[_Line]:
 
 def _read_lengths(path: Path) -> dict[str, float]:
     """Video -> seconds."""
-    rows = csv.DictReader(io.StringIO(_read_text(path, _MEND_CSV), newline=""))
+    rows = csv.DictReader(io.StringIO(read_text(path, _MEND_CSV), newline=""))
     faults = Faults(path, _MEND_CSV)
     lengths: dict[str, float] = {}
     try:
@@ -166,14 +159,3 @@ def _check_videos(
         if line.video not in durations:
             faults.add(f"line {line.number} (video {line.video!r})", f"has no length in {table}")
     faults.check()
-
-
-def _read_text(path: Path, mend: str) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; {mend}") from None
-    except OSError as error:
-        raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {mend}") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: byte {error.start} is not UTF-8; {mend}") from None

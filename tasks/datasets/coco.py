@@ -3,12 +3,14 @@
 Under --data-dir, from https://cocodataset.org: annotations/captions_{train,val}{2014,2017}.json for
 the splits "train2014", "val2014", "train2017" and "val2017", with pictures in folders of those
 names; and Karpathy's dataset_coco.json, there or in karpathy/, for "train" (his train and restval),
-"val" and "test" over the pictures of 2014.
+"val" and "test" over the pictures of 2014. Retrieval also has "test-1k": "test" in five galleries
+of a thousand pictures, as they follow one another in the file, each searched alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import BadInput
@@ -17,23 +19,22 @@ from harness.types import Dataset
 from .captioned import (
     Captioned,
     CaptionedSplit,
-    KarpathyImage,
-    annotation_file,
     captioning_dataset,
-    data_folder,
-    known_split,
-    picture_of,
-    read_karpathy,
-    refuse_twice,
     retrieval_dataset,
     verify_splits,
 )
-from .json_files import read_json, records_of, value_of
+from .folders import annotation_file, data_folder, first_file, known_split
+from .json_files import read_json, records_of, refuse_twice, value_of
+from .karpathy import KarpathyImage, read_karpathy
+from .visuals import picture_of
 
 _KARPATHY = "dataset_coco.json"
 _KARPATHY_SPLITS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
+_FOLDED = "test-1k"
+_FOLDS = 5
 _OFFICIAL_SPLITS = ("train2014", "val2014", "train2017", "val2017")
 _SPLITS = (*_KARPATHY_SPLITS, *_OFFICIAL_SPLITS)
+_RETRIEVAL_SPLITS = (*_SPLITS, _FOLDED)
 _SEARCHED = 5  # captions a picture: what retrieval's figures are made with
 _MEND = "take the official files from https://cocodataset.org, or Karpathy's dataset_coco.json"
 
@@ -44,23 +45,30 @@ def load_captioning(root: Path | None, split: str) -> Dataset:
     `sha256` covers the annotation file. Raises BadInput, in one line, for whatever is missing or
     wrong; a picture's absence shows when it is read.
     """
+    known_split("coco", split, _SPLITS)
     return captioning_dataset(_read_folder(root, split))
 
 
 def load_captioning_files(files: Mapping[str, Path], split: str) -> Dataset:
     """As `load_captioning`, from the file of the role "annotations" alone: reading a picture raises
     BadInput."""
+    known_split("coco", split, _SPLITS)
     return captioning_dataset(_read_files(files, split))
 
 
 def load_retrieval(root: Path | None, split: str) -> Dataset:
     """One of the splits above for retrieval, with the first five captions of a picture; otherwise
-    as `load_captioning`."""
+    as `load_captioning`.
+
+    The galleries of "test-1k" are "fold-1" to "fold-5". Raises BadInput if the pictures of the test
+    split do not divide into five."""
+    known_split("coco", split, _RETRIEVAL_SPLITS)
     return retrieval_dataset(_read_folder(root, split), at_most=_SEARCHED)
 
 
 def load_retrieval_files(files: Mapping[str, Path], split: str) -> Dataset:
     """As `load_retrieval`, from the file of the role "annotations" alone."""
+    known_split("coco", split, _RETRIEVAL_SPLITS)
     return retrieval_dataset(_read_files(files, split), at_most=_SEARCHED)
 
 
@@ -76,29 +84,28 @@ def verify(root: Path) -> list[str]:
 
 
 def _read_folder(root: Path | None, split: str) -> CaptionedSplit:
-    known_split("coco", split, _SPLITS)
     root = data_folder(root, "coco", _MEND)
     return _read(_annotations_in(root, split), split, root)
 
 
 def _read_files(files: Mapping[str, Path], split: str) -> CaptionedSplit:
-    known_split("coco", split, _SPLITS)
     return _read(annotation_file("coco", files), split, None)
 
 
 def _annotations_in(root: Path, split: str) -> Path:
     """The annotation file, in its folder or beside it; where it belongs if there is none."""
-    if split in _KARPATHY_SPLITS:
-        places = (root / _KARPATHY, root / "karpathy" / _KARPATHY)
-    else:
+    if split in _OFFICIAL_SPLITS:
         name = f"captions_{split}.json"
-        places = (root / "annotations" / name, root / name)
-    return next((place for place in places if place.is_file()), places[0])
+        return first_file(root, (f"annotations/{name}", name))
+    return first_file(root, (_KARPATHY, f"karpathy/{_KARPATHY}"))
 
 
 def _read(path: Path, split: str, root: Path | None) -> CaptionedSplit:
-    read = _read_karpathy_split if split in _KARPATHY_SPLITS else _read_official
-    return read(path, split, root)
+    if split in _OFFICIAL_SPLITS:
+        return _read_official(path, split, root)
+    if split == _FOLDED:
+        return _in_folds(path, _read_karpathy_split(path, "test", root))
+    return _read_karpathy_split(path, split, root)
 
 
 # ---------------------------------------------------------------- the two kinds of files
@@ -144,6 +151,21 @@ def _read_karpathy_split(path: Path, split: str, root: Path | None) -> Captioned
     rest = sum(image.split == "restval" for image in images)
     note = f"{rest:,} of the {len(images):,} pictures are Karpathy's restval"
     return CaptionedSplit("coco", split, entries, [path], (note,) if rest else ())
+
+
+def _in_folds(path: Path, test: CaptionedSplit) -> CaptionedSplit:
+    """Karpathy's test split in five galleries of as many pictures, in the order of the file."""
+    size, rest = divmod(len(test.entries), _FOLDS)
+    if rest:
+        raise BadInput(
+            f"{path}: its {len(test.entries):,} test pictures do not divide into {_FOLDS} folds of "
+            f"as many; {_MEND}, or use --split test"
+        )
+    entries = [
+        replace(entry, gallery=f"fold-{place // size + 1}")
+        for place, entry in enumerate(test.entries)
+    ]
+    return replace(test, split=_FOLDED, entries=entries)
 
 
 def _karpathy_entry(path: Path, image: KarpathyImage, root: Path | None) -> Captioned:

@@ -7,24 +7,19 @@ give, as it is, with .mp4, .avi or .mov after it, or with one of these in place 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.errors import BadInput
 from harness.media.checksums import sha256_of_files
-from harness.types import Clip, Dataset, Json, MomentQuery, Sample
+from harness.types import Dataset, Json, MomentQuery, Sample
 
 from ..targets import ChunkTarget
-from .activitynet_captions import (
-    Changes,
-    Faults,
-    data_folder,
-    find_video,
-    moment_clip,
-    read_json,
-    verify_moments,
-    video_files,
-)
+from .faults import Faults
+from .folders import data_folder, first_folder, known_split, videos_in
+from .json_files import read_json
+from .moment_files import Changes, verify_moments
+from .visuals import clip_of
 
 CHUNKS = tuple((first, last) for first in range(6) for last in range(first, 6))
 """DiDeMo's 21 moments as (first, last) chunk, both included; in the order of CANDIDATES."""
@@ -34,7 +29,7 @@ CANDIDATES = tuple((5.0 * first, 5.0 * (last + 1)) for first, last in CHUNKS)
 
 _NAME = "didemo"
 _FOLDERS = ("videos",)
-_EXTENSIONS = (".mp4", ".avi", ".mov")
+_SUFFIXES = (".mp4", ".avi", ".mov")
 _SAMPLES = {"train": 33005, "val": 4180, "test": 4021}
 _SECONDS = 5.0
 _LEAST_ANNOTATORS = 3  # the official rule scores against the best three
@@ -47,8 +42,9 @@ def load(root: Path | None, split: str) -> Dataset:
     Raises BadInput, in one line, for whatever is missing or wrong; a video's absence shows when its
     frames are read.
     """
-    folder = data_folder(_NAME, root, split, tuple(_SAMPLES), _MEND)
-    return _open(folder / f"{split}_data.json", split, video_files(folder, _FOLDERS))
+    known_split(_NAME, split, _SAMPLES)
+    folder = data_folder(root, _NAME, _MEND)
+    return _open(folder / f"{split}_data.json", split, folder)
 
 
 def load_files(files: Mapping[str, Path], split: str) -> Dataset:
@@ -58,26 +54,28 @@ def load_files(files: Mapping[str, Path], split: str) -> Dataset:
 
 def verify(root: Path) -> list[str]:
     """Whatever is missing or odd under `root`, a line each; empty if all is well."""
-    return verify_moments(root, load, _SAMPLES, _FOLDERS, _find)
+    return verify_moments(root, load, _SAMPLES, _videos)
 
 
-def _open(path: Path, split: str, videos: Mapping[str, Path] | None) -> Dataset:
+def _open(path: Path, split: str, root: Path | None) -> Dataset:
     """A sample a description, in the file's order; its id is the annotation_id as text.
 
     A clip lasts five seconds times `num_segments`, which the last chunk of the video may not fill:
-    its true length is not in the files. Annotators saw no more than the first 30 seconds: the video
-    files must hold no more either. Every query has all 21 candidates, also that of a video of five
+    its true length is not in the files. Annotators saw no more than the first 30 seconds, and no
+    more of a longer file is read. Every query has all 21 candidates, also that of a video of five
     chunks, as in the official scorer. `sha256` covers the file.
     """
     records = _read_records(path)
     changes = Changes("descriptions", total=len(records))
-    clips: dict[str, Clip] = {}
+    durations = {record["video"]: _SECONDS * record["num_segments"] for record in records}
+    paths = _videos(root, durations)
+    clips = {
+        name: clip_of(f"{_NAME}/{name}", paths[name], duration)
+        for name, duration in durations.items()
+    }
     samples = []
     for record in records:
         name, id = record["video"], str(record["annotation_id"])
-        if name not in clips:
-            duration = _SECONDS * record["num_segments"]
-            clips[name] = moment_clip(_NAME, name, videos, _find, duration)
         query = MomentQuery(clips[name], changes.clean(id, record["description"]), CANDIDATES)
         times = tuple((first, last) for first, last in record["times"])
         samples.append(Sample(id=id, input=query, target=ChunkTarget(times), group=clips[name].id))
@@ -92,13 +90,14 @@ def _open(path: Path, split: str, videos: Mapping[str, Path] | None) -> Dataset:
     )
 
 
-def _find(videos: Mapping[str, Path], name: str) -> Path | None:
-    stem = name.rpartition(".")[0] or name
-    return (
-        videos.get(name)
-        or find_video(_EXTENSIONS, videos, name)
-        or find_video(_EXTENSIONS, videos, stem)
-    )
+def _videos(root: Path | None, names: Iterable[str]) -> dict[str, Path | None]:
+    """Where each video is, or belongs if it is missing; None without a `root`."""
+    if root is None:
+        return dict.fromkeys(names)
+    found = videos_in(root, _FOLDERS, ("", *_SUFFIXES))
+    home = first_folder(root, _FOLDERS)
+    stems = {name: name.rpartition(".")[0] or name for name in names}
+    return {name: found.get(name) or found.get(stem) or home / name for name, stem in stems.items()}
 
 
 # ---------------------------------------------------------------- reading and checking the file

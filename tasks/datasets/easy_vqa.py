@@ -11,7 +11,6 @@ Splits:
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +20,7 @@ from harness.media.images import file_picture
 from harness.types import Dataset, Picture, Question, Sample
 
 from ..targets import VqaTarget
+from .json_files import read_json
 
 _Triple: TypeAlias = tuple[str, str, int]  # question, answer, number of the picture
 
@@ -92,12 +92,7 @@ def _data_folder(root: Path | None) -> Path:
 
 
 def _read_triples(path: Path) -> list[_Triple]:
-    try:
-        records = json.loads(path.read_bytes())
-    except OSError as error:
-        raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {_MEND}") from None
-    except ValueError as error:  # not JSON, or not text
-        raise BadInput(f"{path}: this is not JSON ({error}); {_MEND}") from None
+    records = read_json(path, _MEND)
     if not isinstance(records, list) or not records:
         raise BadInput(f"{path}: this is not a list of questions; {_MEND}")
     for position, record in enumerate(records):

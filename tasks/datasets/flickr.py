@@ -24,18 +24,14 @@ from harness.types import Dataset
 from .captioned import (
     Captioned,
     CaptionedSplit,
-    annotation_file,
     captioning_dataset,
-    data_folder,
-    first_folder,
-    known_split,
-    picture_of,
-    read_karpathy,
-    refuse_twice,
     retrieval_dataset,
     verify_splits,
 )
-from .json_files import read_json_lines, read_lines, value_of
+from .folders import annotation_file, data_folder, first_folder, known_split
+from .json_files import read_json_lines, read_lines, refuse_twice, value_of
+from .karpathy import read_karpathy
+from .visuals import picture_of
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
-"""JSON, JSON lines and lines of text from official files, with one-line errors that name the file,
-the record, what is wrong and what mends it. Knows no data set."""
+"""JSON, JSON lines and text from the field's files, with one-line errors that name the file, the
+record, what is wrong and what mends it. Knows no data set."""
 
 from __future__ import annotations
 
+import gc
 import json
-import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harness.errors import BadInput
 from harness.types import Json
@@ -18,9 +20,41 @@ _KINDS: dict[type, str] = {int: "number", str: "text", list: "list", dict: "obje
 
 
 def read_json(path: Path, mend: str) -> object:
-    """The content of a JSON file. Raises BadInput, ending with `mend`, if it is missing or cannot
-    be read, and if it is not JSON."""
-    return _parsed(_read_bytes(path, mend), str(path))
+    """The content of a JSON file. Raises BadInput if it is missing or cannot be read, and as
+    `parse_json`."""
+    content = read_bytes(path, mend)
+    with no_cycle_search():
+        return parse_json(content, str(path), mend)
+
+
+@contextmanager
+def no_cycle_search() -> Iterator[None]:
+    """Suspends the search for reference cycles: records from files have none, and among millions of
+    them it takes as long as the reading."""
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
+
+
+def parse_json(content: str | bytes, where: str, mend: str) -> object:
+    """What a JSON text says. Raises BadInput, beginning with `where`, if it is not JSON, and if an
+    object has a key twice, of which JSON readers keep one without a word."""
+    try:
+        parsed: object = json.loads(content, object_pairs_hook=_unique_keys)
+    except _KeyTwice as error:
+        raise BadInput(
+            f"{where}: the key {error.key[:60]!r} is there twice in one object; keep one of the two"
+        ) from None
+    except UnicodeDecodeError as error:
+        encoding = error.encoding.upper()
+        raise BadInput(f"{where}: byte {error.start} is not {encoding}; {mend}") from None
+    except (ValueError, RecursionError) as error:  # its message gives the line and the column
+        raise BadInput(f"{where}: this is not JSON ({error}); {mend}") from None
+    return parsed
 
 
 def read_records(path: Path, name: str, mend: str) -> list[tuple[str, Json]]:
@@ -48,7 +82,7 @@ def read_json_lines(path: Path, mend: str) -> Iterator[tuple[str, Json]]:
         if not line.strip():
             continue
         where = f"{path}: line {number}"
-        record = _parsed(line, where)
+        record = parse_json(line, where, mend)
         if not isinstance(record, dict):
             raise BadInput(f"{where} is not an object; {mend}")
         yield where, record
@@ -61,7 +95,7 @@ def read_lines(path: Path, mend: str, notes: list[str] | None = None) -> list[st
     A line in another encoding raises BadInput. With `notes` it is read as Windows-1252, what old
     files are mostly in, and counted there.
     """
-    lines = _read_bytes(path, mend).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = read_bytes(path, mend).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
         lines.pop()
     texts, odd = [], []
@@ -81,6 +115,24 @@ def read_lines(path: Path, mend: str, notes: list[str] | None = None) -> list[st
     return texts
 
 
+def read_text(path: Path, mend: str) -> str:
+    """A text file in UTF-8, with or without a byte order mark; else BadInput."""
+    try:
+        return read_bytes(path, mend).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: byte {error.start} is not UTF-8; {mend}") from None
+
+
+def read_bytes(path: Path, mend: str) -> bytes:
+    """The bytes of a file. Raises BadInput if it is missing or cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: there is no such file; {mend}") from None
+    except OSError as error:
+        raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {mend}") from None
+
+
 def value_of(record: Json, key: str, kind: type[_Value], where: str, mend: str) -> _Value:
     """`record[key]`, which must be exactly of the type `kind`, else BadInput."""
     value = record.get(key)
@@ -90,25 +142,32 @@ def value_of(record: Json, key: str, kind: type[_Value], where: str, mend: str) 
 
 
 def number_of(record: Json, key: str, where: str, mend: str) -> float:
-    """`record[key]`, a finite number, else BadInput."""
+    """`record[key]`, a number as of `is_number`, else BadInput."""
     value = record.get(key)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    raise BadInput(f"{where} has no number {key!r}; {mend}")
+    if not is_number(value):
+        raise BadInput(f"{where} has no number {key!r}; {mend}")
+    return float(record[key])
 
 
-def _parsed(content: str | bytes, where: str) -> object:
-    try:
-        parsed: object = json.loads(content)
-    except (ValueError, RecursionError) as error:  # its message gives the line and the column
-        raise BadInput(f"{where}: this is not JSON ({error}); fetch the file again") from None
-    return parsed
+def is_number(value: object) -> bool:
+    """Whether a value of a JSON file is a finite number of usual size, true and false excepted."""
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= 1e9
 
 
-def _read_bytes(path: Path, mend: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; {mend}") from None
-    except OSError as error:
-        raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {mend}") from None
+def refuse_twice(path: Path, keys: Iterable[object], what: str, mend: str) -> None:
+    """Raises BadInput if one of `keys` comes twice."""
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise BadInput(f"{path}: {what} {twice[0]!r} is there twice; {mend}")
+
+
+class _KeyTwice(ValueError):
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> Json:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise _KeyTwice(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return record

@@ -3,15 +3,15 @@ what a moment is, seconds or chunks, and whether it is valid, is for the task to
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
 from harness.types import Json
+
+from .json_files import read_json, read_json_lines
 
 _ID_KEYS = ("id", "annotation_id", "qid")
 _MOMENT_KEYS = ("moments", "pred_relevant_windows", "timestamps", "times")
@@ -43,58 +43,25 @@ def read_moment_results(path: Path) -> dict[str, Json]:
 
 def _records(path: Path) -> Iterator[tuple[str, str, Any]]:
     """Where it stands, id and moments of each record."""
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; correct the path") from None
-    except OSError as error:
-        reason = error.strerror
-        raise BadInput(f"{path}: the file cannot be read ({reason}); correct the path") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: byte {error.start} is not UTF-8; write the file anew") from None
     if path.suffix == ".jsonl":
-        for number, line in enumerate(content.split("\n"), start=1):
-            if line.strip():
-                where = f"{path}: line {number}"
-                yield where, *_id_and_moments(where, _parsed(where, line))
+        for where, record in read_json_lines(path, _FORM):
+            yield where, *_id_and_moments(where, record)
         return
-    parsed = _parsed(str(path), content)
-    if isinstance(parsed, _Object):
-        if parsed.twice is not None:
-            raise BadInput(f"{path}: id {parsed.twice!r} is there twice; keep one of the two")
-        for id, moments in parsed.items():
+    content = read_json(path, _FORM)
+    if isinstance(content, dict):
+        for id, moments in content.items():
             yield str(path), id, moments
-    elif isinstance(parsed, list):
-        for place, record in enumerate(parsed):
+    elif isinstance(content, list):
+        for place, record in enumerate(content):
             where = f"{path}: record {place}"
             yield where, *_id_and_moments(where, record)
     else:
         raise BadInput(f"{path}: this is neither a JSON object nor a list; {_FORM}")
 
 
-class _Object(Json):
-    """A JSON object that knows whether a key of it came twice, and which."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.twice: str | None = None
-        if len(self) < len(pairs):
-            self.twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-
-
-def _parsed(where: str, content: str) -> object:
-    try:
-        parsed: object = json.loads(content, object_pairs_hook=_Object)
-    except (ValueError, RecursionError) as error:  # its message gives the line and the column
-        raise BadInput(f"{where}: this is not JSON ({error}); write the file anew") from None
-    return parsed
-
-
 def _id_and_moments(where: str, record: object) -> tuple[str, Any]:
-    if not isinstance(record, _Object):
+    if not isinstance(record, dict):
         raise BadInput(f"{where} is not an object; {_FORM}")
-    if record.twice is not None:
-        raise BadInput(f"{where} has the key {record.twice!r} twice; keep one of the two")
     id_key = next((key for key in _ID_KEYS if key in record), None)
     if id_key is None:
         raise BadInput(f"{where} has no id; give it one of the keys {', '.join(_ID_KEYS)}")

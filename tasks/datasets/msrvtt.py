@@ -18,17 +18,20 @@ from harness.types import Dataset
 from .captioned import (
     Captioned,
     CaptionedSplit,
-    annotation_file,
     captioning_dataset,
-    clip_of,
-    data_folder,
-    known_split,
-    refuse_twice,
     retrieval_dataset,
     verify_splits,
-    videos_in,
 )
-from .json_files import number_of, read_json, read_lines, records_of, value_of
+from .folders import annotation_file, data_folder, first_file, known_split, video_paths
+from .json_files import (
+    number_of,
+    read_json,
+    read_lines,
+    records_of,
+    refuse_twice,
+    value_of,
+)
+from .visuals import clip_of
 
 _OWN_FILES = {
     "train": "train_val_videodatainfo.json",
@@ -93,8 +96,7 @@ def verify(root: Path) -> list[str]:
 
 def _annotations_in(root: Path, split: str) -> Path:
     """The split's own file, else one with everything; its own if there is none."""
-    names = (_OWN_FILES[split], *_WHOLE_FILES)
-    return next((root / name for name in names if (root / name).is_file()), root / names[0])
+    return first_file(root, (_OWN_FILES[split], *_WHOLE_FILES))
 
 
 def _read_folder(root: Path | None, split: str) -> CaptionedSplit:
@@ -108,14 +110,6 @@ def _read_folder(root: Path | None, split: str) -> CaptionedSplit:
 def _read_files(files: Mapping[str, Path], split: str) -> CaptionedSplit:
     path = annotation_file("msrvtt", files)
     return _read_one_ka(path, None, None) if split == "1ka" else _read_official(path, split, None)
-
-
-def _places(root: Path | None, ids: list[str]) -> dict[str, Path | None]:
-    """Where each video is, or belongs if it is missing; None without a folder."""
-    if root is None:
-        return dict.fromkeys(ids)
-    found = videos_in(root, _FOLDERS, _SUFFIXES)
-    return {id: found.get(id, root / _FOLDERS[0] / f"{id}{_SUFFIXES[0]}") for id in ids}
 
 
 # ---------------------------------------------------------------- the official files
@@ -137,7 +131,8 @@ def _read_official(path: Path, split: str, root: Path | None) -> CaptionedSplit:
             raise BadInput(f"{where} is about video {id!r}, which 'videos' lacks; {_MEND}")
         captions[id].append(value_of(sentence, "caption", str, where, _MEND))
     official = _OFFICIAL_NAMES[split]
-    places = _places(root, [id for id, (name, _) in videos.items() if name == official])
+    ids = [id for id, (name, _) in videos.items() if name == official]
+    places = video_paths(root, ids, _FOLDERS, _SUFFIXES)
     entries = [
         Captioned(id, clip_of(f"msrvtt/{id}", place, videos[id][1]), tuple(captions[id]), place)
         for id, place in places.items()
@@ -176,7 +171,7 @@ def _read_one_ka(
     notes = []
     if durations is None:
         notes.append("the durations of the videos are not known and stand as 0 seconds")
-    places = _places(root, [id for id, _ in rows])
+    places = video_paths(root, (id for id, _ in rows), _FOLDERS, _SUFFIXES)
     entries = []
     for id, sentence in rows:
         if durations is not None and id not in durations:

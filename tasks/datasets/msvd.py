@@ -19,17 +19,13 @@ from harness.types import Dataset
 from .captioned import (
     Captioned,
     CaptionedSplit,
-    annotation_file,
     captioning_dataset,
-    clip_of,
-    data_folder,
-    known_split,
-    refuse_twice,
     retrieval_dataset,
     verify_splits,
-    videos_in,
 )
-from .json_files import read_lines
+from .folders import annotation_file, data_folder, known_split, video_paths
+from .json_files import read_lines, refuse_twice
+from .visuals import clip_of
 
 _DESCRIPTIONS = "AllVideoDescriptions.txt"
 _MAPPING = "youtube_mapping.txt"
@@ -110,14 +106,11 @@ def _read(path: Path, mapping: Path | None, split: str, root: Path | None) -> Ca
     captions = _read_descriptions(path, notes)
     if mapping is not None:
         captions = _of_split(captions, path, mapping, split, notes)
-    found = {} if root is None else videos_in(root, _FOLDERS, _SUFFIXES)
+    places = video_paths(root, captions, _FOLDERS, _SUFFIXES)
     entries = []
     for id, texts in captions.items():
-        place = None
-        if root is not None:
-            place = found.get(id, root / _FOLDERS[0] / f"{id}{_SUFFIXES[0]}")
-        clip = clip_of(f"msvd/{id}", place, _duration(id, path))
-        entries.append(Captioned(id, clip, tuple(texts), place))
+        clip = clip_of(f"msvd/{id}", places[id], _duration(id, path))
+        entries.append(Captioned(id, clip, tuple(texts), places[id]))
     files = [path] if mapping is None else [path, mapping]
     return CaptionedSplit("msvd", split, entries, files, tuple(notes))
 

@@ -1,5 +1,5 @@
-"""RefCOCO, RefCOCO+ (Yu et al. 2016) and RefCOCOg (Mao et al. 2016) in the official files, and box
-result files. Knows no metric and no model.
+"""RefCOCO, RefCOCO+ (Yu et al. 2016) and RefCOCOg (Mao et al. 2016) in the official files. Knows
+no metric and no model.
 
 Under --data-dir, from https://github.com/lichengunc/refer: refcoco/refs(unc).p,
 refcoco+/refs(unc).p or refcocog/refs(umd).p, each with its instances.json, and COCO's train2014
@@ -14,22 +14,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import BadInput
 from harness.media.checksums import sha256_of_files
-from harness.media.images import read_picture
 from harness.media.pickles import read_pickle
 from harness.types import Dataset, Expression, Json, Picture, Sample
 
 from ..targets import BoxTarget
-from .activitynet_captions import Faults, Faulty, is_number
-from .json_files import read_json
-
-if TYPE_CHECKING:
-    from harness.types import Pixels
+from .faults import Faults, lines_of
+from .folders import data_folder, known_split, missing_files
+from .json_files import is_number, no_cycle_search, read_json
+from .visuals import picture_of
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,13 @@ _REFCOCOG = _Variant("refcocog", "refs(umd).p", {"train": 80_512, "val": 4_896, 
 
 _INSTANCES = "instances.json"
 _PICTURES = ("train2014", "images/train2014", "images/mscoco/images/train2014")
+_KEYS = {  # what is kept of each list of the instances
+    "annotations": ("id", "image_id", "category_id", "bbox"),
+    "images": ("id", "width", "height"),
+    "categories": ("name",),
+}
 _SLACK = 1.0  # pixels that a box may reach beyond its picture: rounding
 _MEND = "take the official files from https://github.com/lichengunc/refer"
-_RESULTS_FORM = 'give [{"id": sent_id, "box": [x1, y1, x2, y2]}, ...], or "bbox": [x, y, w, h]'
 
 
 # ---------------------------------------------------------------- opening
@@ -119,25 +120,17 @@ def verify_refcocog(root: Path) -> list[str]:
 
 
 def _load(variant: _Variant, root: Path | None, split: str) -> Dataset:
-    _check_split(variant, split)
-    if root is None:
-        raise BadInput(f"{variant.name} needs --data-dir, the folder of its files; {_MEND}")
-    if not root.is_dir():
-        raise BadInput(f"{root}: there is no such folder; correct --data-dir, or {_MEND}")
-    folder = _folder(variant, root)
-    content = _read(folder / variant.refs, folder / _INSTANCES)
-    return _open(variant, content, split, _picture_folder(folder))
+    known_split(variant.name, split, variant.samples)
+    folder = _folder(variant, data_folder(root, variant.name, _MEND))
+    with no_cycle_search():
+        content = _read(folder / variant.refs, folder / _INSTANCES)
+        return _open(variant, content, split, _picture_folder(folder))
 
 
 def _load_files(variant: _Variant, files: Mapping[str, Path], split: str) -> Dataset:
-    _check_split(variant, split)
-    return _open(variant, _read(files["refs"], files["instances"]), split, None)
-
-
-def _check_split(variant: _Variant, split: str) -> None:
-    if split not in variant.samples:
-        known = ", ".join(variant.samples)
-        raise BadInput(f"{variant.name} has no split {split!r}; use one of: {known}")
+    known_split(variant.name, split, variant.samples)
+    with no_cycle_search():
+        return _open(variant, _read(files["refs"], files["instances"]), split, None)
 
 
 def _folder(variant: _Variant, root: Path) -> Path:
@@ -208,14 +201,13 @@ def _open(variant: _Variant, content: _Content, split: str, folder: Path | None)
 
 def _picture(image: Json, folder: Path | None) -> Picture:
     """The three data sets share COCO's pictures, and so their ids."""
-    name = f"COCO_train2014_{image['id']:012d}.jpg"  # that of a ref names its annotation, too
-    read = partial(_no_folder, name) if folder is None else partial(read_picture, folder / name)
-    id = f"coco/train2014/{image['id']}"
-    return Picture(id=id, read=read, size=(image["width"], image["height"]))
+    path = None if folder is None else folder / _picture_name(image["id"])
+    return picture_of(f"coco/train2014/{image['id']}", path, (image["width"], image["height"]))
 
 
-def _no_folder(name: str) -> Pixels:
-    raise BadInput(f"picture {name}: no folder of pictures was given; add --data-dir")
+def _picture_name(number: int) -> str:
+    """Not a ref's "file_name", which names its annotation, too."""
+    return f"COCO_train2014_{number:012d}.jpg"
 
 
 def _with_ref(one: _Sentence) -> _Sentence:
@@ -263,15 +255,16 @@ def _read(refs_path: Path, instances_path: Path) -> _Content:
         raise BadInput(f"{refs_path}: this is no list with a ref in it; {_MEND}")
     instances = read_json(instances_path, _MEND)
     lists = {}
-    for name in ("annotations", "images", "categories"):
+    for name, keys in _KEYS.items():
         records = instances.get(name) if isinstance(instances, dict) else None
         if not isinstance(records, list) or not records:
             raise BadInput(f"{instances_path}: there is no list {name!r} with a record; {_MEND}")
-        lists[name] = _by_id(instances_path, name, records)
+        lists[name] = _by_id(instances_path, name, records, keys)
     return _Content(refs_path, instances_path, refs, **lists)
 
 
-def _by_id(path: Path, name: str, records: Sequence[Any]) -> dict[int, Json]:
+def _by_id(path: Path, name: str, records: Sequence[Any], keys: Sequence[str]) -> dict[int, Json]:
+    """Id -> record, of which only the `keys` are kept: outlines are most of the file."""
     faults = Faults(path, _MEND)
     by_id: dict[int, Json] = {}
     for place, record in enumerate(records):
@@ -280,7 +273,7 @@ def _by_id(path: Path, name: str, records: Sequence[Any]) -> dict[int, Json]:
         elif record["id"] in by_id:
             faults.add(f"{name}[{place}] (id {record['id']})", "has an id that is there twice")
         else:
-            by_id[record["id"]] = record
+            by_id[record["id"]] = {key: record[key] for key in keys if key in record}
     faults.check()
     return by_id
 
@@ -369,28 +362,30 @@ def _verify(variant: _Variant, root: Path) -> list[str]:
     if not root.is_dir():
         return [f"{root}: there is no such folder; correct --data-dir"]
     folder = _folder(variant, root)
-    paths = folder / variant.refs, folder / _INSTANCES
-    lines = [f"{path}: there is no such file; {_MEND}" for path in paths if not path.is_file()]
-    pictures: dict[str, None] = {}
+    files = folder / variant.refs, folder / _INSTANCES
+    lines = [f"{path}: there is no such file; {_MEND}" for path in files if not path.is_file()]
+    pictures: dict[int, None] = {}
     if not lines:
         try:
-            content = _read(*paths)
+            content = _read(*files)
         except BadInput as error:
-            return list(_lines_of(error))
+            return list(lines_of(error))
         for split, count in variant.samples.items():
             lines += _verify_split(variant, content, split, count, pictures)
-    return list(dict.fromkeys(lines)) + _verify_pictures(_picture_folder(folder), pictures)
+    home = _picture_folder(folder)
+    paths = [home / _picture_name(number) for number in pictures]
+    return list(dict.fromkeys(lines)) + missing_files(home.parent, paths, "pictures", home.name)
 
 
 def _verify_split(
-    variant: _Variant, content: _Content, split: str, count: int, pictures: dict[str, None]
+    variant: _Variant, content: _Content, split: str, count: int, pictures: dict[int, None]
 ) -> list[str]:
     """What is odd in one split; the numbers of its pictures are added to `pictures`."""
     try:
         dataset = _open(variant, content, split, None)
     except BadInput as error:
-        return list(_lines_of(error))
-    pictures |= {sample.input.visual.id.split("/")[-1]: None for sample in dataset.samples}
+        return list(lines_of(error))
+    pictures |= {int(sample.input.visual.id.split("/")[-1]): None for sample in dataset.samples}
     lines = [f"{content.refs_path}: split {split!r}: {note}" for note in dataset.notes]
     if len(dataset.samples) != count:
         lines.append(
@@ -398,62 +393,3 @@ def _verify_split(
             f"{count:,} in the official file; fetch it again"
         )
     return lines
-
-
-def _verify_pictures(folder: Path, numbers: Mapping[str, None]) -> list[str]:
-    if not folder.is_dir():
-        return [f"{folder}: there is no such folder; put COCO's train2014 pictures there"]
-    names = [f"COCO_train2014_{int(number):012d}.jpg" for number in numbers]
-    there = {path.name: path for path in folder.iterdir()}
-    absent = [name for name in names if name not in there]
-    empty = [name for name in names if name in there and not there[name].stat().st_size]
-    return [
-        f"{folder}: {len(found):,} of {len(names):,} pictures are {what}, the first {found[0]}; "
-        "fetch them again"
-        for found, what in ((absent, "not there"), (empty, "empty"))
-        if found
-    ]
-
-
-def _lines_of(error: BadInput) -> Sequence[str]:
-    return error.lines if isinstance(error, Faulty) else [str(error)]
-
-
-# ---------------------------------------------------------------- results
-
-
-def read_box_results(path: Path) -> dict[str, Json]:
-    """Sentence id -> {"box": [x1, y1, x2, y2]}, in the order of the file.
-
-    The field has no format of its own; this one is a JSON list of objects with "id" (or "sent_id",
-    number or text) and "box", two corners in pixels, or "bbox", a corner, width and height as in
-    COCO's results. Whatever else stands where a box should is kept as it is, to be counted as
-    invalid when it is scored. Raises BadInput, naming the record, for broken JSON, an empty list, a
-    record without id or box, an id that comes twice.
-    """
-    records = read_json(path, _RESULTS_FORM)
-    if not isinstance(records, list) or not records:
-        raise BadInput(f"{path}: this is no list with a record in it; {_RESULTS_FORM}")
-    predictions: dict[str, Json] = {}
-    for place, record in enumerate(records):
-        where = f"{path}: record {place}"
-        if not isinstance(record, dict):
-            raise BadInput(f"{where} is not an object; {_RESULTS_FORM}")
-        id = record.get("id", record.get("sent_id"))
-        if type(id) not in (int, str):
-            raise BadInput(f"{where} has no number or text 'id'; {_RESULTS_FORM}")
-        if ("box" in record) == ("bbox" in record):
-            raise BadInput(f"{where} (id {id!r}) has not one of 'box' and 'bbox'; {_RESULTS_FORM}")
-        if str(id) in predictions:
-            raise BadInput(f"{where}: id {id!r} is there twice; keep one of the two")
-        box = record["box"] if "box" in record else _corners(record["bbox"])
-        predictions[str(id)] = {"box": box}
-    return predictions
-
-
-def _corners(box: Any) -> Any:
-    """[x, y, width, height] as two corners; anything else as it is."""
-    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
-        return box
-    x, y, width, height = box
-    return [x, y, x + width, y + height]

@@ -13,22 +13,16 @@ from pathlib import Path
 from harness.media.checksums import sha256_of_files
 from harness.types import Dataset
 
-from .activitynet_captions import (
-    Changes,
-    clip_samples,
-    data_folder,
-    find_video,
-    moment_clip,
-    read_sentences,
-    verify_moments,
-    video_files,
-)
+from .folders import data_folder, known_split, video_paths
+from .moment_files import Changes, clip_samples, read_sentences, verify_moments
+from .visuals import clip_of
 
 _NAME = "tacos"
 _FOLDERS = ("videos",)
-_EXTENSIONS = (".avi",)
+_SUFFIXES = (".avi",)
 _SAMPLES = {"train": 9790, "val": 4436, "test": 4001}
 _MEND = "take the files from https://github.com/microsoft/VideoX, 2D-TAN/data/TACoS"
+_videos = partial(video_paths, folders=_FOLDERS, suffixes=_SUFFIXES)  # (root, names)
 
 
 def load(root: Path | None, split: str) -> Dataset:
@@ -37,8 +31,9 @@ def load(root: Path | None, split: str) -> Dataset:
     Raises BadInput, in one line, for whatever is missing or wrong; a video's absence shows when its
     frames are read.
     """
-    folder = data_folder(_NAME, root, split, tuple(_SAMPLES), _MEND)
-    return _open(folder / f"{split}.json", split, video_files(folder, _FOLDERS))
+    known_split(_NAME, split, _SAMPLES)
+    folder = data_folder(root, _NAME, _MEND)
+    return _open(folder / f"{split}.json", split, folder)
 
 
 def load_files(files: Mapping[str, Path], split: str) -> Dataset:
@@ -48,20 +43,21 @@ def load_files(files: Mapping[str, Path], split: str) -> Dataset:
 
 def verify(root: Path) -> list[str]:
     """Whatever is missing or odd under `root`, a line each; empty if all is well."""
-    return verify_moments(root, load, _SAMPLES, _FOLDERS, partial(find_video, _EXTENSIONS))
+    return verify_moments(root, load, _SAMPLES, _videos)
 
 
-def _open(path: Path, split: str, videos: Mapping[str, Path] | None) -> Dataset:
+def _open(path: Path, split: str, root: Path | None) -> Dataset:
     """A sample a sentence, in the file's order; its id is the video's name without ".avi", "-" and
     the sentence's place from 0 on. Seconds are frames over the record's `fps`, a video's duration
     its `num_frames` over `fps`. `sha256` covers the file."""
     annotated = read_sentences(path, "fps", "num_frames", mend=_MEND)
     changes = Changes("sentences")
+    paths = _videos(root, [key.removesuffix(".avi") for key in annotated])
     samples = []
     for key, record in annotated.items():
         name = key.removesuffix(".avi")
         duration = record["num_frames"] / record["fps"]
-        clip = moment_clip(_NAME, name, videos, partial(find_video, _EXTENSIONS), duration)
+        clip = clip_of(f"{_NAME}/{name}", paths[name], duration)
         samples += clip_samples(clip, name, record, record["fps"], changes)
     return Dataset(
         name=_NAME,

@@ -1,5 +1,4 @@
-"""VCR (Zellers et al. 2019) in the official files, and the leaderboard's csv. Knows no metric and
-no model.
+"""VCR (Zellers et al. 2019) in the official files. Knows no metric and no model.
 
 Under --data-dir, from https://visualcommonsense.com: {train,val}.jsonl, also in vcr1annots/, and
 vcr1images/ with a JSON beside each picture, which has the boxes of the things in it. The labels of
@@ -8,12 +7,7 @@ test.jsonl are not published, so "val" is what is scored.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,8 +19,9 @@ from harness.media.images import file_picture
 from harness.types import Dataset, Json, NamedBox, Picture, ReasonedQuestion, Sample
 
 from ..targets import VcrTarget
-from .activitynet_captions import Faults, Faulty, is_number
-from .json_files import read_json
+from .faults import Faults, lines_of
+from .folders import data_folder, first_file, known_split, missing_files
+from .json_files import is_number, parse_json, read_bytes, read_json
 
 if TYPE_CHECKING:
     from harness.types import Pixels
@@ -47,10 +42,7 @@ def load(root: Path | None, split: str) -> Dataset:
     what is missing or wrong in a picture or its boxes shows when they are read.
     """
     _check_split(split)
-    if root is None:
-        raise BadInput(f"vcr needs --data-dir, the folder of its files; {_MEND}")
-    if not root.is_dir():
-        raise BadInput(f"{root}: there is no such folder; correct --data-dir, or {_MEND}")
+    root = data_folder(root, "vcr", _MEND)
     images = root / _IMAGES
     return _open(_annotations(root, split), split, images if images.is_dir() else None)
 
@@ -81,7 +73,7 @@ def verify(root: Path) -> list[str]:
         try:
             records = _read(path)
         except BadInput as error:
-            lines += error.lines if isinstance(error, Faulty) else [str(error)]
+            lines += lines_of(error)
             continue
         if len(records) != count:
             lines.append(
@@ -90,19 +82,19 @@ def verify(root: Path) -> list[str]:
             )
         for record in records:
             things[record.picture] = _Things(record.names, root / _IMAGES / record.boxes)
-    return lines + _verify_images(root / _IMAGES, things)
+    paths = [root / _IMAGES / name for name in things]
+    lines += missing_files(root, paths, "pictures", _IMAGES)
+    return lines + (_odd_boxes(things.values()) if (root / _IMAGES).is_dir() else [])
 
 
 def _check_split(split: str) -> None:
     if split == "test":
         raise BadInput("vcr: the labels of 'test' are not published; use --split val")
-    if split not in _SAMPLES:
-        raise BadInput(f"vcr has no split {split!r}; use one of: {', '.join(_SAMPLES)}")
+    known_split("vcr", split, _SAMPLES)
 
 
 def _annotations(root: Path, split: str) -> Path:
-    places = [root / f"{split}.jsonl", root / "vcr1annots" / f"{split}.jsonl"]
-    return next((place for place in places if place.is_file()), places[0])
+    return first_file(root, (f"{split}.jsonl", f"vcr1annots/{split}.jsonl"))
 
 
 # ---------------------------------------------------------------- from records to samples
@@ -246,22 +238,16 @@ def _read(path: Path) -> list[_Record]:
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank and their numbers from 1 on. Only a line feed ends a line: texts may
     have U+2028 and the like in them."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; {_MEND}") from None
-    except OSError as error:
-        raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {_MEND}") from None
+    for number, line in enumerate(read_bytes(path, _MEND).split(b"\n"), start=1):
+        if line.strip():
+            yield number, line
 
 
 def _record(line: bytes) -> _Record:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        raise _Wrong("is not JSON") from None
+        record = parse_json(line, "", "")
+    except BadInput:
+        raise _Wrong("is not JSON, or has an object with a key twice") from None
     if not isinstance(record, dict):
         raise _Wrong("is not an object")
     names = record.get("objects")
@@ -336,24 +322,10 @@ def _relative(record: Json, key: str) -> str:
 # ---------------------------------------------------------------- verifying
 
 
-def _verify_images(folder: Path, things: Mapping[str, _Things]) -> list[str]:
-    """`things`: picture -> what is in it."""
-    if not folder.is_dir():
-        return [f"{folder}: there is no such folder; {_MEND}"]
-    there = {name: (folder / name).is_file() for name in things}
-    absent = [name for name in things if not there[name]]
-    empty = [name for name in things if there[name] and not (folder / name).stat().st_size]
-    lines = [
-        f"{folder}: {len(names):,} of {len(things):,} pictures are {what}, the first {names[0]}; "
-        "fetch them again"
-        for names, what in ((absent, "not there"), (empty, "empty"))
-        if names
-    ]
-    wrong = [complaint for one in things.values() if (complaint := _wrong_boxes(one))]
-    if wrong:
-        more = f" (and {len(wrong) - 1:,} more files of boxes)" if len(wrong) > 1 else ""
-        lines.append(wrong[0] + more)
-    return lines
+def _odd_boxes(things: Iterable[_Things]) -> list[str]:
+    wrong = [complaint for one in things if (complaint := _wrong_boxes(one))]
+    more = f" (and {len(wrong) - 1:,} more files of boxes)" if len(wrong) > 1 else ""
+    return [wrong[0] + more] if wrong else []
 
 
 def _wrong_boxes(things: _Things) -> str | None:
@@ -362,107 +334,3 @@ def _wrong_boxes(things: _Things) -> str | None:
     except BadInput as error:
         return str(error)
     return None
-
-
-# ---------------------------------------------------------------- results
-
-_SCORES = {
-    "answer": [f"answer_{choice}" for choice in range(_CHOICES)],
-    **{
-        str(given): [f"rationale_conditioned_on_a{given}_{choice}" for choice in range(_CHOICES)]
-        for given in range(_CHOICES)
-    },
-}
-_PLACE = re.compile(r"[0-9]{1,9}")
-_FORM = (
-    "give annot_id with answer_0 ... answer_3 and rationale_conditioned_on_a0_0 ... a3_3, or with "
-    "answer and rationale"
-)
-
-
-def read_vcr_csv(path: Path) -> dict[str, Json]:
-    """annot_id -> prediction, in the order of the file.
-
-    The leaderboard's csv has a column annot_id and twenty of scores, probabilities or logits,
-    higher for a better choice: answer_0 to answer_3, and rationale_conditioned_on_aI_J, the score
-    of reason J where answer I is given. It gives {"answer_scores": [4], "reason_scores": {"0": [4],
-    ..., "3": [4]}} by the answer given. A csv with the columns annot_id, answer and rationale,
-    places from 0 on, gives {"answer": i, "reason": j}. Other columns are not read. Raises BadInput,
-    naming the line, for missing columns, a row of another length, an id that comes twice, and what
-    is no finite number.
-    """
-    rows = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
-    predictions: dict[str, Json] = {}
-    try:
-        columns = next(rows, [])
-        scored = _is_scored(path, columns)
-        for row in rows:
-            if not row:  # a blank line
-                continue
-            where = f"{path}: line {rows.line_num}"
-            if len(row) != len(columns):
-                raise BadInput(f"{where} has {len(row)} fields, line 1 has {len(columns)}; {_FORM}")
-            cells = dict(zip(columns, row, strict=True))
-            id = cells["annot_id"]
-            if not id or id in predictions:
-                what = (
-                    f"annot_id {id!r} is there twice; keep one" if id else f"no annot_id; {_FORM}"
-                )
-                raise BadInput(f"{where}: {what}")
-            predictions[id] = _scores(where, cells) if scored else _places(where, cells)
-    except csv.Error as error:
-        raise BadInput(f"{path}: line {rows.line_num} is no csv ({error}); {_FORM}") from None
-    if not predictions:
-        raise BadInput(f"{path}: there is no row in it; {_FORM}")
-    return predictions
-
-
-def _is_scored(path: Path, columns: Sequence[str]) -> bool:
-    """Whether the columns are those of the scores. Raises BadInput if they are of neither form."""
-    twice = [column for column in columns if columns.count(column) > 1]
-    if twice:
-        raise BadInput(f"{path}: line 1 has the column {twice[0]!r} twice; keep one of the two")
-    if "annot_id" not in columns:
-        raise BadInput(f"{path}: line 1 has no column 'annot_id'; {_FORM}")
-    lacking = [column for group in _SCORES.values() for column in group if column not in columns]
-    if lacking and not {"answer", "rationale"} <= set(columns):
-        raise BadInput(f"{path}: line 1 has no column {lacking[0]!r}; {_FORM}")
-    return not lacking
-
-
-def _scores(where: str, cells: Mapping[str, str]) -> Json:
-    read = {
-        name: [_score(where, column, cells[column]) for column in columns]
-        for name, columns in _SCORES.items()
-    }
-    return {"answer_scores": read.pop("answer"), "reason_scores": read}
-
-
-def _score(where: str, column: str, cell: str) -> float:
-    try:
-        score = float(cell)
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
-        raise BadInput(f"{where}: {column} is {cell[:40]!r}, not a finite number; write it anew")
-    return score
-
-
-def _places(where: str, cells: Mapping[str, str]) -> Json:
-    for column in ("answer", "rationale"):
-        if not _PLACE.fullmatch(cells[column]):
-            raise BadInput(
-                f"{where}: {column} is {cells[column][:40]!r}, not the number of a choice from 0 on"
-            )
-    return {"answer": int(cells["answer"]), "reason": int(cells["rationale"])}
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; correct the path") from None
-    except OSError as error:
-        raise BadInput(f"{path}: it cannot be read ({error.strerror}); correct the path") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: byte {error.start} is not UTF-8; write the file anew") from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +21,7 @@ from harness.media.images import file_picture
 from harness.types import Dataset, Json, Picture, Question, Sample
 
 from ..targets import VqaTarget
+from .folders import missing_files
 
 if TYPE_CHECKING:
     from harness.types import Pixels
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _Id: TypeAlias = str  # a question's id; files may hold it as a number or as a string
 
 _SPLITS = ("train", "val")
+_QUESTIONS = {"train": 443_757, "val": 214_354}  # in the official files
+_ANSWERS = 10  # a question, in the official files
 _ANSWER_COUNT = 9  # an answer belongs to the vocabulary if at least this many questions have it
 _KINDS: Mapping[type, str] = {int: "number", str: "text", list: "list"}
 _MEND = "take the official files from https://visualqa.org/download.html"
@@ -50,11 +53,11 @@ def load(root: Path | None, split: str) -> Dataset:
         raise BadInput(f"{root}: there is no such folder; correct --data-dir, or {_MEND}")
     train = _annotations_file(root, "train")
     return load_files(
-        root / f"v2_OpenEnded_mscoco_{split}2014_questions.json",
+        _questions_file(root, split),
         _annotations_file(root, split),
         images=root / f"{split}2014",
         split=split,
-        image_name=f"COCO_{split}2014_%012d.jpg",
+        image_name=_image_name(split),
         vocabulary=train if train.is_file() else None,
     )
 
@@ -106,8 +109,16 @@ def load_files(
     )
 
 
+def _questions_file(root: Path, split: str) -> Path:
+    return root / f"v2_OpenEnded_mscoco_{split}2014_questions.json"
+
+
 def _annotations_file(root: Path, split: str) -> Path:
     return root / f"v2_mscoco_{split}2014_annotations.json"
+
+
+def _image_name(split: str) -> str:
+    return f"COCO_{split}2014_%012d.jpg"
 
 
 def _sample(id: _Id, question: Json, annotation: Json, picture: Picture) -> Sample:
@@ -205,6 +216,15 @@ def _check_pairs(
     questions: Path, asked: Mapping[_Id, Json], annotations: Path, annotated: Mapping[_Id, Json]
 ) -> None:
     """Every question has its annotation, about the same picture, and the reverse."""
+    for fault in _unpaired(questions, asked, annotations, annotated):
+        raise BadInput(fault)
+
+
+def _unpaired(
+    questions: Path, asked: Mapping[_Id, Json], annotations: Path, annotated: Mapping[_Id, Json]
+) -> Iterator[str]:
+    """A line for questions without annotations, for the reverse, and for pairs that are about
+    different pictures."""
     sides: Sequence[tuple[Path, str, Mapping[_Id, Json], Path, Mapping[_Id, Json]]] = (
         (questions, "question", asked, annotations, annotated),
         (annotations, "annotation of question", annotated, questions, asked),
@@ -212,13 +232,57 @@ def _check_pairs(
     for path, what, records, other_path, others in sides:
         alone = [id for id in records if id not in others]
         if alone:
-            raise BadInput(
+            yield (
                 f"{path}: {what} {alone[0]!r} has no counterpart in {other_path} "
                 f"({len(alone)} of {len(records)} have none); give the two files of one split"
             )
-    for id, record in asked.items():
-        if record["image_id"] != annotated[id]["image_id"]:
-            raise BadInput(
-                f"{annotations}: question {id!r} is about picture {annotated[id]['image_id']}, in "
-                f"{questions} about {record['image_id']}; give the two files of one split"
-            )
+    both = [id for id in asked if id in annotated]
+    apart = [id for id in both if asked[id]["image_id"] != annotated[id]["image_id"]]
+    if apart:
+        id = apart[0]
+        yield (
+            f"{annotations}: question {id!r} is about picture {annotated[id]['image_id']}, in "
+            f"{questions} about {asked[id]['image_id']} ({len(apart)} of {len(both)} differ); give "
+            "the two files of one split"
+        )
+
+
+# ---------------------------------------------------------------- verifying
+
+
+def verify(root: Path) -> list[str]:
+    """Whatever is missing or odd under `root`, in either split, a line each; empty if all is well.
+    Pictures are looked for, not opened."""
+    if not root.is_dir():
+        return [f"{root}: there is no such folder; correct --data-dir"]
+    return [line for split in _SPLITS for line in _verify_split(root, split)]
+
+
+def _verify_split(root: Path, split: str) -> Iterator[str]:
+    questions, annotations = _questions_file(root, split), _annotations_file(root, split)
+    asked: Mapping[_Id, Json] = {}
+    annotated: Mapping[_Id, Json] = {}
+    try:
+        asked = _read_questions(questions)
+    except BadInput as error:
+        yield str(error)
+    try:
+        annotated = _read_annotations(annotations)
+    except BadInput as error:
+        yield str(error)
+    if asked and annotated:
+        yield from _unpaired(questions, asked, annotations, annotated)
+    if asked and len(asked) != _QUESTIONS[split]:
+        yield (
+            f"{questions}: {len(asked):,} questions, {_QUESTIONS[split]:,} in the official file; "
+            "fetch it again"
+        )
+    odd = [id for id, record in annotated.items() if len(record["answers"]) != _ANSWERS]
+    if odd:
+        yield (
+            f"{annotations}: {len(odd):,} of {len(annotated):,} questions have not {_ANSWERS} "
+            f"answers, the first is {odd[0]!r}; fetch it again"
+        )
+    numbers = dict.fromkeys(record["image_id"] for record in (asked or annotated).values())
+    pictures = (root / f"{split}2014" / (_image_name(split) % number) for number in numbers)
+    yield from missing_files(root, pictures, "pictures")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from harness.score import score
 from harness.store import Record
 from harness.tasks.captioning import CaptioningTask
 from harness.types import (
-    CaptionedVisual,
+    Answer,
     Clip,
     Dataset,
     Expression,
@@ -53,15 +53,15 @@ def test_the_oracle_stands_beside_every_toybox_task_and_no_other() -> None:
     assert set(find_model("oracle").datasets or ()) == set(embedded_tasks())
 
 
-def test_its_answers_are_what_most_annotators_say() -> None:
+def test_its_answers_are_what_annotators_say() -> None:
     _, _, samples = part("vqa/toybox", 500)
     answers = Oracle().answer([sample.input for sample in samples])
     for sample, answer in zip(samples, answers, strict=True):
-        votes = Counter(sample.target.answers)
-        assert votes[getattr(answer, "text", None)] == max(votes.values())
+        assert isinstance(answer, Answer)
+        assert answer.text in sample.target.answers
     accuracy = measured("vqa/toybox", 500)["accuracy"]
     assert accuracy is not None
-    assert accuracy > 0.98
+    assert accuracy > 0.98  # annotators differ at times
 
 
 def test_it_chooses_the_right_answer_and_the_right_reason() -> None:
@@ -85,10 +85,9 @@ def test_its_captions_are_much_like_peoples(name: str) -> None:
     task, _, _ = part(name, 1)
     assert isinstance(task, CaptioningTask)
     values = measured(name, 150)
-    print(name, values)
-    assert (values["CIDEr"] or 0) > 1.0
-    assert (values["BLEU-4"] or 0) > 0.3
-    assert (values["ROUGE-L"] or 0) > 0.5
+    assert (values["CIDEr"] or 0) > 2.5
+    assert (values["BLEU-4"] or 0) > 0.8
+    assert (values["ROUGE-L"] or 0) > 0.85
 
 
 @pytest.mark.parametrize("name", ["retrieval/toybox", "video-retrieval/toybox"])
@@ -96,7 +95,6 @@ def test_it_finds_nearly_every_caption_and_every_foil(name: str, tmp_path: Path)
     task, dataset, samples = part(name, 100)
     predictions = task.predict_set(Oracle(), samples, tmp_path, 64, lambda done, total: None)
     values = values_of(task, dataset, samples, predictions)
-    print(name, values)
     ways = {"retrieval/toybox": "image", "video-retrieval/toybox": "video"}[name]
     assert values[f"text-to-{ways} R@1"] > 0.9
     assert values[f"{ways}-to-text R@1"] > 0.9
@@ -128,12 +126,17 @@ def test_other_pictures_and_clips_are_refused() -> None:
             call()
 
 
-def test_what_it_reads_is_the_scene_and_no_pixels() -> None:
-    """It sees every kind of visual through `scene` alone."""
-    for name in embedded_tasks():
-        _, _, samples = part(name, 1)
-        visual = samples[0].input.visual
-        assert visual.scene is not None
-    entry = part("retrieval/toybox", 1)[2][0].input
-    assert isinstance(entry, CaptionedVisual)
-    assert any(entry.foils)
+@pytest.mark.parametrize("name", embedded_tasks())
+def test_it_reads_scenes_and_no_pixels(name: str, tmp_path: Path) -> None:
+    def never(*arguments: object) -> Any:
+        raise AssertionError("the oracle decodes nothing")
+
+    task, _, samples = part(name, 5)
+    unread = [
+        replace(s, input=replace(s.input, visual=replace(s.input.visual, read=never)))
+        for s in samples
+    ]
+    if find_task(name)[0].whole_set:
+        task.predict_set(Oracle(), unread, tmp_path, 5, lambda done, total: None)
+    else:
+        task.predict(Oracle(), [sample.input for sample in unread])

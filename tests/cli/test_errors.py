@@ -47,7 +47,7 @@ def line_of(done: CompletedProcess[str]) -> str:
         (["eval", "--task", "vqa", "--model", "prior", "--controls", "some"], "some"),
         (["eval", "--task", "vqa", "--model", "prior", "extra"], "extra"),
         (["eval", "--task", "vqaa", "--model", "prior"], "did you mean vqa?"),
-        (["eval", "--task", "", "--model", "prior"], "there are: vqa"),
+        (["eval", "--task", "", "--model", "prior"], "there are: captioning, "),
         (["eval", "--task", "vqa/toybx", "--model", "prior"], "did you mean toybox?"),
         (["eval", "--task", "vqa", "--model", "vlbret"], "did you mean vlbert?"),
         (["eval", "--task", "vqa", "--model", "vl\nbret"], "did you mean vlbert?"),

@@ -27,12 +27,14 @@ def write_video(
     times: Sequence[int] | None = None,
     format: str | None = None,
     b_frames: int = 0,
+    codec: str = "mpeg4",
 ) -> Path:
     """`frames` frames of 48 x 64, the i-th of grey STEP * i, at `times` in milliseconds or ten a
     second."""
     with av.open(str(path), "w", format=format) as container:
-        stream = container.add_stream("mpeg4", rate=10, options={"bf": str(b_frames)})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream = container.add_stream(codec, rate=10, options={"bf": str(b_frames)})
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for number in range(frames):
@@ -109,10 +111,65 @@ def test_a_start_later_than_zero_moves_nothing(tmp_path: Path) -> None:
     assert numbers(read_frames(path, 5)) == [1, 3, 5, 7, 9]
 
 
+UNEVEN = [0, 50, 400, 450, 500, 1200, 1250, 1900]  # milliseconds
+
+
+def test_a_frame_that_is_lost_moves_none_of_the_later_ones(tmp_path: Path) -> None:
+    """What counts is when the decoder says that a frame is shown, not which one in a row it is."""
+    path = write_video(tmp_path / "a.mkv", frames=8, times=UNEVEN, codec="mjpeg")
+    at = [100, 300, 500, 700, 900, 1100, 1300, 1500, 1700, 1900]
+    shown = [max(i for i, time in enumerate(UNEVEN) if time <= one) for one in at]
+    assert numbers(read_frames(path, 10, 2.0)) == shown == [1, 1, 4, 4, 4, 4, 6, 6, 6, 7]
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    position, size = packets[4]
+    start = content.index(b"\xff\xd8", position)
+    content[start : start + size] = bytes(size)
+    path.write_bytes(content)
+    assert numbers(read_frames(path, 10, 2.0)) == [1, 1, 3, 3, 3, 3, 6, 6, 6, 7]
+
+
+def test_a_clip_is_as_long_as_annotated_not_as_its_file(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4")  # a second
+    assert numbers(video_clip("some/a", path, 0.5).read(5)) == [0, 1, 2, 3, 4]
+    assert numbers(video_clip("some/a", path, 0.2).read(1)) == [1]
+    assert numbers(video_clip("some/a", path, 0.0).read(5)) == [1, 3, 5, 7, 9]
+
+
+def test_times_after_the_end_give_the_last_frame(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4")
+    assert numbers(read_frames(path, 4, 2.0)) == [2, 7, 9, 9]
+    assert numbers(read_frames(path, 2, 1.0, start=5.0)) == [9, 9]
+
+
+@pytest.mark.parametrize("times", [None, [5000 + 100 * number for number in range(10)]])
+def test_a_part_of_a_video_counts_from_its_first_frame(
+    tmp_path: Path, times: list[int] | None
+) -> None:
+    path = write_video(tmp_path / "a.mkv", times=times)
+    assert numbers(read_frames(path, 3, 0.3, start=0.4)) == [4, 5, 6]
+    assert numbers(read_frames(path, 3, start=0.4)) == [5, 7, 9]
+
+
+def test_a_middle_on_the_border_of_two_frames_is_the_later_ones(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", frames=12)
+    assert numbers(read_frames(path, 1, 0.6)) == [3]  # 0.3 s, where no float is a tenth
+    assert numbers(read_frames(path, 3, 0.6)) == [1, 3, 5]
+
+
+def test_a_part_that_is_none_cannot_be_asked_for(tmp_path: Path) -> None:
+    for duration, start in ((-1.0, 0.0), (1.0, -1.0), (float("nan"), 0.0), (float("inf"), 0.0)):
+        with pytest.raises(ValueError, match="no part of a video"):
+            read_frames(tmp_path / "a.mp4", 1, duration, start)
+
+
 def test_a_raw_stream_without_any_duration_is_read(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.m4v", format="m4v")
     with av.open(str(path)) as container:
         assert container.streams.video[0].duration is None
+        rate = float(container.streams.video[0].average_rate or 0)
+    assert numbers(read_frames(path, 2, 4 / rate)) == [1, 3]
     assert numbers(read_frames(path, 5)) == [1, 3, 5, 7, 9]
 
 
@@ -167,8 +224,8 @@ def test_a_title_in_another_encoding_does_no_harm(tmp_path: Path) -> None:
 
 def test_a_clip_opens_its_file_only_when_read(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    clip = video_clip("some/a", path, 1.5)
-    assert (clip.id, clip.duration) == ("some/a", 1.5)
+    clip = video_clip("some/a", path, 1.0)
+    assert (clip.id, clip.duration) == ("some/a", 1.0)
     with pytest.raises(BadInput, match=r"a\.mp4: there is no such video"):
         clip.read(2)
     write_video(path)

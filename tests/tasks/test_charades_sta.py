@@ -129,7 +129,7 @@ def test_verify_tells_everything_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     faults, count, videos = verify(tmp_path)
     assert "line 1 is not 'VIDEO START END##SENTENCE' (and 1 more)" in faults
     assert "split 'test' has 2 samples, 3,720 in the official files" in count
-    assert "2 of 2 videos are not in Charades_v1/ or Charades_v1_480/ or videos/" in videos
+    assert videos == "Charades_v1/: there is no such folder; it holds 2 videos"
     write(tmp_path, split="train")
     monkeypatch.setattr(charades_sta, "_SAMPLES", {"train": 2, "test": 2})
     (tmp_path / "Charades_v1_480").mkdir()

@@ -97,9 +97,9 @@ def test_a_score_that_is_not_finite_is_kept_for_the_scorer_to_refuse(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('{"a": [[0, 1]], "a": [[2, 3]]}', "id 'a' is there twice"),
+        ('{"a": [[0, 1]], "a": [[2, 3]]}', "the key 'a' is there twice in one object"),
         ([{"id": 1, "times": []}, {"qid": "1", "times": []}], "record 1: id '1' is there twice"),
-        ('[{"id": 1, "id": 2, "times": []}]', "record 0 has the key 'id' twice"),
+        ('[{"id": 1, "id": 2, "times": []}]', "the key 'id' is there twice in one object"),
         ([{"times": []}], "record 0 has no id; give it one of the keys id, annotation_id, qid"),
         ([{"id": None, "times": []}], "record 0: 'id' is no number or text"),
         ([{"id": True, "times": []}], "record 0: 'id' is no number or text"),

@@ -14,12 +14,12 @@ from PIL import Image
 
 from harness.errors import BadInput
 from harness.tasks.datasets import refcoco
+from harness.tasks.datasets.box_results import read_box_results
 from harness.tasks.datasets.refcoco import (
     load_refcoco,
     load_refcoco_files,
     load_refcoco_plus,
     load_refcocog,
-    read_box_results,
     verify_refcoco,
     verify_refcocog,
 )
@@ -413,8 +413,8 @@ def test_whatever_is_wrong_is_told_at_once_and_each_kind_once(root: Path) -> Non
         "refs[0] (ref_id 1) names an annotation whose 'bbox' has a negative width or height in "
         "instances.json (and 1 more)",
         "no ref of split 'testB'",
-        "1 of 2 pictures are not there, the first COCO_train2014_000000000009.jpg",
-        "1 of 2 pictures are empty, the first COCO_train2014_000000581857.jpg",
+        "train2014/COCO_train2014_000000000009.jpg: missing; fetch it again",
+        "train2014/COCO_train2014_000000581857.jpg: empty; fetch it again",
     ]
     assert len(lines) == len(told)
     for line, part in zip(lines, told, strict=True):

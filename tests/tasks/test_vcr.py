@@ -13,7 +13,8 @@ from PIL import Image
 
 from harness.errors import BadInput
 from harness.tasks.datasets import vcr
-from harness.tasks.datasets.vcr import load, load_files, read_vcr_csv, verify
+from harness.tasks.datasets.vcr import load, load_files, verify
+from harness.tasks.datasets.vcr_results import read_vcr_csv
 from harness.tasks.targets import VcrTarget
 from harness.types import NamedBox
 
@@ -274,8 +275,8 @@ def test_whatever_is_wrong_is_told_at_once_and_each_kind_once(root: Path) -> Non
         "line 1 has a 'answer_label' that is not 0 to 3 (and 1 more)",
         "line 3 has no list of tokens in 'question'",
         "val.jsonl: it has 3 questions, 2 in the official file",
-        "1 of 2 pictures are not there, the first b/b.jpg",
-        "1 of 2 pictures are empty",
+        "vcr1images/b/b.jpg: missing; fetch it again",
+        "vcr1images/lsmdc_3015/3015_00.23.57.935-00.24.00.783@0.jpg: empty; fetch it again",
         "has not 'boxes' for the 3 objects",
     ]
     lines = verify(root)

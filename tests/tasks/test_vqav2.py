@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from harness.errors import BadInput
-from harness.tasks.datasets.vqav2 import load, load_files
+from harness.tasks.datasets.vqav2 import load, load_files, verify
 from harness.tasks.targets import VqaTarget
 
 QUESTIONS = "v2_OpenEnded_mscoco_{}2014_questions.json"
@@ -259,3 +259,69 @@ def test_records_that_do_not_fit_are_named(
     message = message_of_loading(root)
     assert str(root / file.format("val")) in message
     assert complaint in message
+
+
+# ---------------------------------------------------------------- verifying
+
+
+@pytest.fixture
+def whole(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Both splits with their pictures, of as many questions as the official files are said to
+    have."""
+    monkeypatch.setattr("harness.tasks.datasets.vqav2._QUESTIONS", {"train": 1, "val": 3})
+    write_split(root, "train", [question(1, image=5)], [annotation(1, image=5)])
+    for split, numbers in (("train", [5]), ("val", [42, 9])):
+        (root / f"{split}2014").mkdir()
+        for number in numbers:
+            (root / f"{split}2014" / f"COCO_{split}2014_{number:012d}.jpg").write_bytes(b"a")
+    return root
+
+
+def test_nothing_is_wrong_with_a_whole_folder(whole: Path) -> None:
+    assert verify(whole) == []
+
+
+def test_everything_that_is_wrong_is_told_at_once(whole: Path) -> None:
+    (whole / QUESTIONS.format("train")).unlink()
+    nine = annotation(5, image=9)
+    nine["answers"].pop()
+    write_split(
+        whole,
+        "val",
+        [question(7), question(3), question(5, image=9), question(8, image=1)],
+        [annotation(7, image=1), annotation(3), nine, annotation(6)],
+    )
+    (whole / "val2014" / "COCO_val2014_000000000042.jpg").unlink()
+    (whole / "val2014" / "COCO_val2014_000000000009.jpg").write_bytes(b"")
+    (whole / "train2014" / "COCO_train2014_000000000005.jpg").unlink()
+    expected = [
+        ("v2_OpenEnded_mscoco_train2014_questions.json", "there is no such file"),
+        ("train2014/COCO_train2014_000000000005.jpg", "missing"),
+        ("v2_OpenEnded_mscoco_val2014_questions.json", "question '8' has no counterpart"),
+        ("v2_mscoco_val2014_annotations.json", "annotation of question '6' has no counterpart"),
+        ("v2_mscoco_val2014_annotations.json", "question '7' is about picture 1"),
+        ("v2_OpenEnded_mscoco_val2014_questions.json", "4 questions, 3 in the official file"),
+        ("v2_mscoco_val2014_annotations.json", "1 of 4 questions have not 10 answers"),
+        ("val2014/COCO_val2014_000000000042.jpg", "missing"),
+        ("val2014/COCO_val2014_000000000001.jpg", "missing"),
+        ("val2014/COCO_val2014_000000000009.jpg", "empty"),
+    ]
+    lines = verify(whole)
+    for line, (file, what) in zip(lines, expected, strict=True):
+        assert file in line
+        assert what in line
+        assert "\n" not in line
+
+
+def test_many_missing_pictures_are_summed_up(root: Path) -> None:
+    ids = range(20)
+    write_split(root, "val", [question(i, i) for i in ids], [annotation(i, i) for i in ids])
+    (root / "val2014").mkdir()
+    lines = [line for line in verify(root) if "val2014/" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("20 of 20 pictures missing in val2014/")
+
+
+def test_a_folder_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
+    (line,) = verify(tmp_path / "absent")
+    assert "no such folder" in line

@@ -1,0 +1,237 @@
+"""Training examples for the dual encoder: a visual with the texts that hold of it and, for each,
+mismatches of its own; or a visual with texts that each speak of one of its parts. Knows no network.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.types import Dataset, Expression, Question
+
+from .nce_model import (
+    MOST_TOKENS,
+    NceConfig,
+    answer_text,
+    as_window,
+    choice_text,
+    pad_texts,
+    regions_of_objects,
+    tags_of,
+    windows_of,
+)
+from .region_encoder import PictureRegions, find_regions, pad_regions
+from .visual_encoder import read_clips, read_pictures
+from .words import Vocabulary
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A text that holds of a visual. `foils`: texts that do not. `part`: the region or window that
+    it speaks of, -1 where it speaks of the whole."""
+
+    text: str
+    foils: tuple[str, ...] = ()
+    part: int = -1
+
+
+@dataclass(frozen=True)
+class Example:
+    """A visual as its encoder takes it, uint8 pixels or regions, and its claims."""
+
+    visual: npt.NDArray[np.uint8] | PictureRegions
+    claims: tuple[Claim, ...]
+
+
+# ---------------------------------------------------------------- from data sets
+
+
+def examples_of(dataset: Dataset, config: NceConfig, foils: bool) -> list[Example]:
+    """Examples for the task that the data set's samples are of. `foils`: with the captions of the
+    same words that do not hold, where the data set has them."""
+    eye, first = config.encoder.eye, dataset.samples[0].input
+    if eye in ("pictures", "clips"):
+        return [_captioned(sample, config, foils) for sample in dataset.samples]
+    if eye == "moments":
+        return [_moment(sample, config) for sample in dataset.samples]
+    make = _referred if isinstance(first, Expression) else _claimed
+    return [make(samples, config) for samples in _by_view(dataset)]
+
+
+def texts_of(dataset: Dataset) -> Callable[[], Any]:
+    """Every text of the data set that a vocabulary is to hold, as an iterable made anew."""
+
+    def texts() -> Any:
+        for sample in dataset.samples:
+            for claim in _claims_of(sample, dataset.answers):
+                yield claim.text
+                yield from claim.foils
+
+    return texts
+
+
+def _claims_of(sample: Any, answers: Sequence[str]) -> list[Claim]:
+    """What a sample says of its visual."""
+    asked, target = sample.input, sample.target
+    if hasattr(target, "references"):
+        return [Claim(text) for text in target.references]
+    if hasattr(asked, "texts"):
+        foils = asked.foils or ("",) * len(asked.texts)
+        return [
+            Claim(text, (foil,) if foil else ())
+            for text, foil in zip(asked.texts, foils, strict=True)
+        ]
+    if hasattr(asked, "reasons"):
+        answering = Question(asked.visual, asked.text, asked.answers)
+        reasoning = replace(answering, choices=asked.reasons, given=asked.given)
+        return [_choice(answering, target.answer), _choice(reasoning, target.reason)]
+    if hasattr(target, "answers"):
+        majority = Counter(target.answers).most_common(1)[0][0]
+        others = [answer for answer in answers if answer not in target.answers]
+        return [
+            Claim(
+                answer_text(asked.text, majority),
+                tuple(answer_text(asked.text, other) for other in others),
+            )
+        ]
+    return [Claim(asked.text)]
+
+
+def _choice(question: Question, right: int) -> Claim:
+    texts = [choice_text(question, choice) for choice in question.choices]
+    return Claim(texts[right], tuple(text for i, text in enumerate(texts) if i != right))
+
+
+def _captioned(sample: Any, config: NceConfig, foils: bool) -> Example:
+    visual = config.encoder.visual
+    pixels: npt.NDArray[np.uint8] = (
+        read_clips([sample.input.visual], visual.frames, visual.side)[0]
+        if config.encoder.eye == "clips"
+        else read_pictures([sample.input.visual], visual.side)[0]
+    )
+    claims = _claims_of(sample, ())
+    return Example(pixels, tuple(c if foils else replace(c, foils=()) for c in claims))
+
+
+def _by_view(dataset: Dataset) -> list[list[Any]]:
+    """Samples that look at the same picture by the same named things, together."""
+    views: dict[Any, list[Any]] = {}
+    for sample in dataset.samples:
+        things = tuple(thing.box for thing in getattr(sample.input, "objects", ()))
+        views.setdefault((sample.input.visual.id, things), []).append(sample)
+    return list(views.values())
+
+
+def _claimed(samples: Sequence[Any], config: NceConfig) -> Example:
+    asked = samples[0].input
+    regions = (
+        regions_of_objects(asked.visual, asked.objects, config.regions)
+        if config.encoder.tagged
+        else find_regions(asked.visual, config.regions)
+    )
+    claims = [claim for sample in samples for claim in _claims_of(sample, config.answers)]
+    known = [claim for claim in claims if claim.foils]
+    return Example(regions, tuple(known))
+
+
+def _referred(samples: Sequence[Any], config: NceConfig) -> Example:
+    """Each expression speaks of the region that overlaps its box most, if by at least half."""
+    regions = find_regions(samples[0].input.visual, config.regions)
+    claims = []
+    for sample in samples:
+        overlaps = _overlaps(regions.boxes[1:].astype(np.float64), sample.target.box)
+        if len(overlaps) and overlaps.max() >= 0.5:
+            claims.append(Claim(sample.input.text, part=1 + int(overlaps.argmax())))
+    return Example(regions, tuple(claims))
+
+
+def _overlaps(boxes: npt.NDArray[np.float64], box: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Intersection over union of each box (n, 4) with one, the far ends exclusive."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    shared = (high - low).clip(0).prod(axis=1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    union = area + (box[2] - box[0]) * (box[3] - box[1]) - shared
+    overlaps: npt.NDArray[np.float64] = shared / union
+    return overlaps
+
+
+def _moment(sample: Any, config: NceConfig) -> Example:
+    """The sentence speaks of the window that overlaps its moment most."""
+    visual, clip = config.encoder.visual, sample.input.visual
+    pixels = read_clips([clip], visual.frames, visual.side)[0]
+    windows = windows_of(visual.frames, config.moment_lengths)
+    start, end = as_window(sample.target.moments[0], clip.duration, visual.frames)
+    shared = np.minimum(windows[:, 1], end) - np.maximum(windows[:, 0], start)
+    whole = np.maximum(windows[:, 1], end) - np.minimum(windows[:, 0], start)
+    return Example(pixels, (Claim(sample.input.text, part=int((shared / whole).argmax())),))
+
+
+def moment_lengths(dataset: Dataset, frames: int) -> tuple[int, ...]:
+    """How long windows are to be, in frames: at most eight lengths, from the shortest moment in a
+    hundred to the longest."""
+    lengths = []
+    for sample in dataset.samples:
+        start, end = as_window(sample.target.moments[0], sample.input.visual.duration, frames)
+        lengths.append(end - start)
+    marks = np.quantile(lengths, np.linspace(0.01, 0.99, 8)).round().astype(int)
+    return tuple(sorted(set(marks.tolist())))
+
+
+# ---------------------------------------------------------------- batches
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Examples -> one padded batch. `texts`: claims drawn of each example, `foils`: mismatches
+    drawn of each claim; anew in each batch."""
+
+    vocabulary: Vocabulary
+    config: NceConfig
+    texts: int
+    foils: int
+
+    def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
+        drawn = [self._draw(example.claims, self.texts) for example in examples]
+        claims = [claim for some in drawn for claim in some]
+        foils = [
+            (place, foil)
+            for place, claim in enumerate(claims)
+            for foil in self._draw(claim.foils, self.foils)
+        ]
+        texts = [claim.text for claim in claims] + [foil for _, foil in foils]
+        owners = [row for row, some in enumerate(drawn) for _ in some]
+        return {
+            "tokens": pad_texts([self.vocabulary.encode(text, MOST_TOKENS) for text in texts]),
+            "owners": torch.tensor(owners, dtype=torch.long),
+            "foil_of": torch.tensor([place for place, _ in foils], dtype=torch.long),
+            "parts": torch.tensor([claim.part for claim in claims], dtype=torch.long),
+            **self._visuals([example.visual for example in examples]),
+        }
+
+    def _draw(self, options: Sequence[Any], most: int) -> list[Any]:
+        # torch's generator: Trainer seeds it and keeps its state in checkpoints
+        return [options[i] for i in torch.randperm(len(options))[:most].tolist()]
+
+    def _visuals(self, visuals: Sequence[Any]) -> dict[str, Tensor]:
+        if self.config.encoder.eye != "regions":
+            pixels = torch.from_numpy(np.stack(visuals))
+            if self.config.encoder.eye != "moments":
+                return {"pixels": pixels}
+            windows = windows_of(pixels.shape[1], self.config.moment_lengths)
+            return {"pixels": pixels, "places": torch.from_numpy(windows)}
+        batch = pad_regions(visuals)
+        tags = tags_of(batch, self.config.encoder.tags)
+        return {
+            "crops": batch.crops,
+            "boxes": batch.boxes,
+            "mask": batch.mask,
+            "size": batch.size,
+            "tags": tags if self.config.encoder.tagged else torch.zeros_like(tags),
+        }

@@ -1,0 +1,450 @@
+"""The dual encoder as a harness model: a weights folder in; embeddings, captions, answers, boxes
+and moments out. Each folder is trained for one task. Knows no training and no scoring."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import BadInput
+from harness.media.checksums import sha256_of_file, sha256_of_files
+from harness.media.regions import Regions, crops, whole_picture_first
+from harness.types import (
+    Answer,
+    Choice,
+    Clip,
+    Expression,
+    LoadRequest,
+    ModelDescription,
+    MomentQuery,
+    NamedBox,
+    Picture,
+    Question,
+)
+
+from .nce import DualConfig, DualEncoder
+from .region_encoder import (
+    PictureRegions,
+    RegionBatch,
+    RegionCache,
+    RegionConfig,
+    pad_regions,
+)
+from .visual_encoder import VisualConfig, read_clips, read_pictures
+from .words import Vocabulary, read_vocabulary
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+
+BUNDLED = Path(__file__).parent / "weights"
+MOST_TOKENS = 48
+MOMENTS = 5  # found for each query
+_SAME_MOMENT = 0.7  # IoU from which the worse of two moments is left out
+_TEXTS_AT_ONCE = 1024
+_KEPT_VISUALS = 4096
+
+
+@dataclass(frozen=True)
+class NceConfig:
+    """What config.json holds: sizes, how pictures are cut up, the task it was trained for, the
+    answers it chooses from, and how long its moments are, in frames."""
+
+    encoder: DualConfig
+    regions: RegionConfig
+    trained_on: str = ""
+    answers: tuple[str, ...] = ()
+    moment_lengths: tuple[int, ...] = ()
+
+
+# ---------------------------------------------------------------- inputs as the networks take them
+
+
+def with_tags_as_words(text: str) -> str:
+    """ "[0,2] are red" -> "tag0 tag2 are red": a word of its own for each thing that is named."""
+    return re.sub(r"\[(\d+(?:,\d+)*)\]", lambda tags: _tag_words(tags[1]), text)
+
+
+def _tag_words(tags: str) -> str:
+    return " ".join(f"tag{tag}" for tag in tags.split(","))
+
+
+def choice_text(question: Question, choice: str) -> str:
+    """What a choice claims, as one text: the question, what is given, and the choice."""
+    return with_tags_as_words(" ".join(filter(None, (question.text, question.given, choice))))
+
+
+def answer_text(question: str, answer: str) -> str:
+    return f"{question} {answer}"
+
+
+def regions_of_objects(
+    picture: Picture, objects: Sequence[NamedBox], config: RegionConfig
+) -> PictureRegions:
+    """The whole picture and then the named things, in the order of their tags."""
+    pixels = picture.read()
+    height, width = pixels.shape[:2]
+    boxes = np.array([thing.box for thing in objects], dtype=np.float64).reshape(-1, 4)
+    low = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
+    high = np.ceil(boxes[:, 2:]).clip(low + 1, (width, height))
+    regions = Regions(np.concatenate([low, high], axis=1).astype(np.int64))
+    return PictureRegions(
+        crops(pixels, regions, config.side),
+        whole_picture_first(pixels, regions),
+        np.array([width, height]),
+    )
+
+
+def tags_of(batch: RegionBatch, most: int) -> Tensor:
+    """(pictures, regions) the tag of each region from 1 on, 0 for the whole picture and padding."""
+    places = torch.arange(batch.mask.shape[1], device=batch.mask.device).clamp(max=most)
+    return places * batch.mask
+
+
+def windows_of(frames: int, lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    """(windows, 2): every window of these lengths, as first frame and the one after the last."""
+    windows = [
+        (start, start + length)
+        for length in lengths
+        if length <= frames
+        for start in range(frames - length + 1)
+    ]
+    return np.array(windows or [(0, frames)], dtype=np.int64)
+
+
+def as_window(moment: tuple[float, float], duration: float, frames: int) -> tuple[int, int]:
+    """A moment in seconds as the frames nearest to it, at least one."""
+    start, end = moment
+    first = min(max(round(start / duration * frames), 0), frames - 1)
+    return first, min(max(round(end / duration * frames), first + 1), frames)
+
+
+def pad_texts(texts: Sequence[Sequence[int]]) -> Tensor:
+    """(texts, longest) token ids, 0 = padding at the end."""
+    padded = torch.zeros(len(texts), max([1, *map(len, texts)]), dtype=torch.long)
+    for row, ids in enumerate(texts):
+        padded[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+    return padded
+
+
+# ---------------------------------------------------------------- the model
+
+
+class NceModel:
+    """A dual encoder of one task: an Encoder, Captioner, Answerer, Grounder or MomentFinder."""
+
+    def __init__(
+        self,
+        network: DualEncoder,
+        vocabulary: Vocabulary,
+        config: NceConfig,
+        description: ModelDescription,
+        device: str = "cpu",
+        bank: Sequence[str] = (),
+    ) -> None:
+        """`bank`: the captions to choose from."""
+        self.network = network.eval().to(device)
+        self.vocabulary = vocabulary
+        self.config = config
+        self.description = description
+        self.device = device
+        self._bank = bank
+        self._bank_vectors: Vectors | None = None
+        self._regions_of = RegionCache(config.regions)
+        self._kept: OrderedDict[str, Vectors] = OrderedDict()
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """(texts, size), unit vectors."""
+        parts = [np.zeros((0, self.config.encoder.size), dtype=np.float32)]
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            some = texts[start : start + _TEXTS_AT_ONCE]
+            tokens = pad_texts([self.vocabulary.encode(text, MOST_TOKENS) for text in some])
+            parts.append(_as_array(self.network.embed_texts(tokens.to(self.device))))
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def embed_visuals(self, visuals: Sequence[Picture | Clip]) -> Vectors:
+        """(visuals, size), unit vectors: of whole pictures or clips."""
+        new = list({v.id: v for v in visuals if v.id not in self._kept}.values())
+        vectors = dict(zip([v.id for v in new], self._see(new), strict=True)) if new else {}
+        rows = [self._kept[v.id] if v.id in self._kept else vectors[v.id] for v in visuals]
+        self._kept.update(vectors)
+        while len(self._kept) > _KEPT_VISUALS:
+            self._kept.popitem(last=False)
+        return np.stack(rows)
+
+    def _see(self, visuals: Sequence[Any]) -> Vectors:
+        visual = self.config.encoder.visual
+        pixels: Any
+        if self.config.encoder.eye == "clips":
+            pixels = read_clips(visuals, visual.frames, visual.side)
+        else:
+            pixels = read_pictures(visuals, visual.side)
+        return _as_array(self.network.embed_visuals(torch.from_numpy(pixels).to(self.device)))
+
+    def caption(self, visuals: Sequence[Picture | Clip]) -> list[str]:
+        """The caption of the bank that is nearest to each."""
+        if self._bank_vectors is None:
+            self._bank_vectors = self.embed_texts(self._bank)
+        nearest = (self.embed_visuals(visuals) @ self._bank_vectors.T).argmax(axis=1)
+        return [self._bank[place] for place in nearest.tolist()]
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer | Choice]:
+        """Each of the answers, or of the question's choices, as a claim against the picture."""
+        if not self.config.answers and not all(question.choices for question in questions):
+            raise BadInput(
+                f"weights trained on {self.config.trained_on} have no answers to choose from; take "
+                "those of vqa/toybox, or train some"
+            )
+        claims = [
+            [choice_text(question, choice) for choice in question.choices]
+            if question.choices
+            else [answer_text(question.text, answer) for answer in self.config.answers]
+            for question in questions
+        ]
+        texts = list(dict.fromkeys(text for some in claims for text in some))
+        place = {text: row for row, text in enumerate(texts)}
+        vectors, seen = self.embed_texts(texts), self._see_regions(questions)
+        replies: list[Answer | Choice] = []
+        for question, some, picture in zip(questions, claims, seen, strict=True):
+            scores = vectors[[place[text] for text in some]] @ picture[0]
+            best = int(scores.argmax())
+            if question.choices:
+                replies.append(Choice(best, tuple(scores.astype(float).tolist())))
+            else:
+                replies.append(Answer(self.config.answers[best]))
+        return replies
+
+    @torch.inference_mode()
+    def _see_regions(self, inputs: Sequence[Question | Expression]) -> list[Vectors]:
+        """(1 + regions, size) of each input's picture, row 0 for the whole."""
+        rows: dict[tuple[Any, ...], int] = {}
+        pictures: list[PictureRegions] = []
+        for one in inputs:
+            key = _view(one)
+            if key not in rows:
+                rows[key] = len(pictures)
+                pictures.append(self.regions_of(one))
+        batch = pad_regions(pictures).to(self.device)
+        tags = tags_of(batch, self.config.encoder.tags)
+        if not self.config.encoder.tagged:
+            tags = torch.zeros_like(tags)
+        vectors = _as_array(self.network.embed_visuals(batch, tags))
+        return [vectors[rows[key], : len(pictures[rows[key]].boxes)] for key in map(_view, inputs)]
+
+    def regions_of(self, one: Question | Expression) -> PictureRegions:
+        """The named things of a question that has choices, else what the picture's pixels give."""
+        if isinstance(one, Question) and self.config.encoder.tagged:
+            return regions_of_objects(one.visual, one.objects, self.config.regions)
+        return self._regions_of(one.visual)
+
+    def locate(
+        self, expressions: Sequence[Expression]
+    ) -> list[tuple[float, float, float, float] | None]:
+        """The box of the region that is nearest to each expression."""
+        vectors = self.embed_texts([expression.text for expression in expressions])
+        seen = self._see_regions(expressions)
+        found: list[tuple[float, float, float, float] | None] = []
+        for expression, vector, regions in zip(expressions, vectors, seen, strict=True):
+            if len(regions) == 1:
+                found.append(None)
+                continue
+            best = 1 + int((regions[1:] @ vector).argmax())
+            x1, y1, x2, y2 = self._regions_of(expression.visual).boxes[best].tolist()
+            found.append((x1, y1, x2, y2))
+        return found
+
+    def find_moments(self, queries: Sequence[MomentQuery]) -> list[list[tuple[float, float]]]:
+        """The best windows, or, where a query has candidates, all of them, best first."""
+        vectors = self.embed_texts([query.text for query in queries])
+        found = []
+        for query, vector in zip(queries, vectors, strict=True):
+            moments, windows = self._windows_of(query)
+            order = np.argsort(-(self._see_windows(query.visual, windows) @ vector), kind="stable")
+            ranked = [moments[place] for place in order.tolist()]
+            found.append(ranked if query.candidates else _apart(ranked, MOMENTS))
+        return found
+
+    def _windows_of(
+        self, query: MomentQuery
+    ) -> tuple[Sequence[tuple[float, float]], npt.NDArray[np.int64]]:
+        """The moments to be ranked, in seconds, and the windows that stand for them."""
+        frames, duration = self.config.encoder.visual.frames, query.visual.duration
+        if query.candidates:
+            windows = [as_window(moment, duration, frames) for moment in query.candidates]
+            return query.candidates, np.array(windows, dtype=np.int64)
+        places = windows_of(frames, self.config.moment_lengths)
+        return [(a, b) for a, b in (places * duration / frames).tolist()], places
+
+    @torch.inference_mode()
+    def _see_windows(self, clip: Clip, windows: npt.NDArray[np.int64]) -> Vectors:
+        """(windows, size)."""
+        visual = self.config.encoder.visual
+        pixels = torch.from_numpy(read_clips([clip], visual.frames, visual.side))
+        places = torch.from_numpy(windows).to(self.device)
+        return _as_array(self.network.embed_visuals(pixels.to(self.device), places)[0])
+
+
+def _view(one: Question | Expression) -> tuple[Any, ...]:
+    """What a picture is looked at by: its id and the things that are named in it."""
+    return one.visual.id, *(thing.box for thing in getattr(one, "objects", ()))
+
+
+def _as_array(vectors: Tensor) -> Vectors:
+    array: Vectors = vectors.float().cpu().numpy()
+    return array
+
+
+def _apart(moments: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """The first `most` moments, without those that are nearly a better one."""
+    kept: list[tuple[float, float]] = []
+    for start, end in moments:
+        if all(_overlap((start, end), other) < _SAME_MOMENT for other in kept):
+            kept.append((start, end))
+        if len(kept) == most:
+            break
+    return kept
+
+
+def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+    shared = min(a[1], b[1]) - max(a[0], b[0])
+    return shared / (max(a[1], b[1]) - min(a[0], b[0])) if shared > 0 else 0.0
+
+
+# ---------------------------------------------------------------- folders of weights
+
+
+def save_folder(
+    folder: Path,
+    network: DualEncoder,
+    vocabulary: Vocabulary,
+    config: NceConfig,
+    bank: Sequence[str] = (),
+) -> None:
+    """Writes config.json, vocab.txt, model.safetensors (in fp16) and, for captioning, captions.txt:
+    the captions to choose from, a line each."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(
+        json.dumps(asdict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    vocabulary.save(folder / "vocab.txt")
+    state = {
+        name: value.to("cpu", torch.float16) if value.is_floating_point() else value.cpu()
+        for name, value in network.state_dict().items()
+    }
+    path = folder / "model.safetensors"
+    save_file({name: value.contiguous() for name, value in state.items()}, str(path))
+    path.chmod(0o644)  # it comes out readable to its writer alone
+    if bank:
+        lines = "".join(f"{' '.join(caption.split())}\n" for caption in bank)
+        (folder / "captions.txt").write_text(lines, encoding="utf-8")
+
+
+def read_folder(folder: Path) -> tuple[DualEncoder, Vocabulary, NceConfig]:
+    """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    files = [folder / name for name in ("config.json", "vocab.txt", "model.safetensors")]
+    for path in files:
+        if not path.is_file():
+            raise BadInput(
+                f"{path}: no such file; --weights takes a folder that `harness train` wrote"
+            )
+    try:
+        config = _read_config(files[0])
+        vocabulary = read_vocabulary(files[1])
+        words = config.encoder.vocab_size
+        if len(vocabulary.words) != words:
+            raise ValueError(f"{len(vocabulary.words)} words for {words} embeddings")
+        network = DualEncoder(config.encoder)
+    except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
+        raise BadInput(
+            f"{files[0]} and {files[1]} do not describe a dual encoder ({error}); take those it "
+            "was trained with"
+        ) from None
+    try:
+        network.load_state_dict({name: _wide(v) for name, v in load_file(str(files[2])).items()})
+    except SafetensorError as error:
+        raise BadInput(f"{files[2]}: unreadable ({error}); copy it again") from None
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(
+            f"{files[2]}: not of this config.json ({reason[:200]}); take the one it was trained "
+            "with"
+        ) from None
+    return network, vocabulary, config
+
+
+def _wide(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def _read_config(path: Path) -> NceConfig:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    encoder, regions = content["encoder"], content["regions"]
+    visual = encoder["visual"] | {"channels": tuple(encoder["visual"]["channels"])}
+    return NceConfig(
+        encoder=DualConfig(**encoder | {"visual": VisualConfig(**visual)}),
+        regions=RegionConfig(**regions | {"channels": tuple(regions["channels"])}),
+        trained_on=content["trained_on"],
+        answers=tuple(content["answers"]),
+        moment_lengths=tuple(content["moment_lengths"]),
+    )
+
+
+def load_nce(request: LoadRequest) -> NceModel:
+    """The bundled weights for the data set, or those of --weights."""
+    task = f"{request.task}/{request.dataset}"
+    folder = request.weights or BUNDLED / f"nce--{request.task}--{request.dataset}"
+    if not folder.is_dir():
+        raise BadInput(
+            f"nce has no weights for {task}: train it (harness train --task {task} --model nce "
+            "-o DIR) and give --weights DIR"
+            if request.weights is None
+            else f"{folder}: no such folder; --weights takes a folder that `harness train` wrote"
+        )
+    network, vocabulary, config = read_folder(folder)
+    trained_for = config.trained_on.partition("/")[0]
+    if trained_for != request.task:
+        raise BadInput(
+            f"{folder}: trained for {config.trained_on}, which is not {request.task}; train one "
+            f"for it (harness train --task {task} --model nce -o DIR)"
+        )
+    if request.device != "cpu":
+        # TF32 would move scores by 1e-3 against the CPU's
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    bank_file = folder / "captions.txt"
+    described = [folder / "config.json", folder / "vocab.txt"]
+    bank: list[str] = []
+    if "captioning" in request.task:
+        if not bank_file.is_file():
+            raise BadInput(
+                f"{bank_file}: no such file, so there is nothing to choose captions from"
+            )
+        bank = bank_file.read_text(encoding="utf-8").splitlines()
+        described.append(bank_file)
+    description = ModelDescription(
+        weights_sha256=sha256_of_file(folder / "model.safetensors"),
+        parameters=sum(p.numel() for p in network.parameters()),
+        options={
+            "config_sha256": sha256_of_files(described),
+            "objective": config.encoder.objective,
+        },
+    )
+    network = network.to(getattr(torch, request.dtype))
+    return NceModel(network, vocabulary, config, description, request.device, bank)

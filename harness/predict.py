@@ -65,7 +65,8 @@ def predict_set(
     progress: Progress | None = None,
 ) -> dict[str, Record]:
     """The same for a task whose predictions depend on the whole set: the log is written at the end,
-    and until then the task keeps what it has in the folder named like the log."""
+    and until then the task keeps what it has in the folder named like the log. Of that folder only
+    the model's own `scores.npy` stays, in the run folder."""
     done = drop_failed(log)
     if all(sample.id in done for sample in samples):
         return done
@@ -86,6 +87,8 @@ def predict_set(
     with (log.parent / "timing.jsonl").open("a") as timing:
         entry = {"log": log.name, "start": 0, "samples": len(samples), "seconds": seconds}
         timing.write(json.dumps(entry) + "\n")
+    if log.stem == "samples" and (folder / "scores.npy").is_file():
+        (folder / "scores.npy").replace(log.with_name("scores.npy"))
     shutil.rmtree(folder)
     return done | {record.id: record for record in records}
 
@@ -118,13 +121,19 @@ def _records(task: Task, batch: Sequence[Sample], predictions: Sequence[Json]) -
         )
     reasons = [task.invalid(prediction) for prediction in predictions]
     return [
-        Record(sample.id, sample.group, _as_json(prediction), reason is None, reason)
+        Record(
+            sample.id, sample.group, _as_json(prediction, reason is None), reason is None, reason
+        )
         for sample, prediction, reason in zip(batch, predictions, reasons, strict=True)
     ]
 
 
-def _as_json(prediction: Json) -> Json:
-    """The prediction as the log will give it back; ValueError or TypeError if it cannot hold it."""
+def _as_json(prediction: Json, valid: bool) -> Json:
+    """The prediction as the log will give it back; ValueError or TypeError if it cannot hold it. An
+    invalid one may hold NaN or infinities, which JSON lacks: they are kept as text."""
+    if not valid:
+        loose = json.loads(json.dumps(prediction), parse_constant=str)
+        prediction = dict(loose)
     stored: Json = json.loads(json.dumps(prediction, allow_nan=False))
     return stored
 

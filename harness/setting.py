@@ -95,7 +95,9 @@ class Setting:
         if self.request.prior_from:
             return self._open_prior_files()
         if spec.where == "data-dir" and self.request.data_dir is None:
-            raise BadInput("there is no train part: give --data-dir, or its files with --prior-from")
+            raise BadInput(
+                "there is no train part: give --data-dir, or its files with --prior-from"
+            )
         fitted_on = spec.train_split
         if spec.prior_split and split == spec.test_split:
             fitted_on = spec.prior_split

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _HELD = 2**30  # bytes of a score matrix that is held whole; a larger one is made twice, in blocks
 _KEPT = 64 * 2**20  # bytes of a score matrix that the run folder keeps
+_MOST = 2**31  # no set has so many candidates
+_FARTHEST = 1e300  # no score lies so far out
 _SAME = 1e-6  # relative difference of two scores that count as equal in the binding probe
 
 
@@ -72,16 +74,16 @@ class RetrievalTask:
     ) -> list[Json]:
         entries: list[CaptionedVisual] = [sample.input for sample in samples]
         predictions: list[Json] = [{} for _ in entries]
-        for name, members in _galleries(entries).items():
-            score = _Scoring(model, folder, name, batch_size, progress)
+        for number, (name, members) in enumerate(_galleries(entries).items()):
+            score = _Scoring(model, folder, f"{number}-", batch_size, progress)
             here = [entries[place] for place in members]
             scores = score.matrix([entry.visual for entry in here], _texts(here))
             found = _standings(scores, here)
             if isinstance(scores, np.ndarray) and scores.nbytes <= _KEPT and not name:
                 np.save(folder / "scores.npy", scores)
-            for place, entry, prediction in zip(members, here, found, strict=True):
-                foiled = score.against_foils(entry)
-                predictions[place] = prediction | ({"binding": foiled} if foiled else {})
+            foiled = score.against_foils(here)
+            for place, prediction, pairs in zip(members, found, foiled, strict=True):
+                predictions[place] = prediction | ({"binding": pairs} if pairs else {})
         return predictions
 
     def invalid(self, prediction: Json) -> str | None:
@@ -90,12 +92,16 @@ class RetrievalTask:
         texts = prediction.get("texts")
         if not isinstance(texts, list) or not texts or not all(map(_is_standing, texts)):
             return "'texts' is not a list of [above, tied, right]"
+        if prediction["visual"][2] > len(texts) or any(right > 1 for *_, right in texts):
+            return "more right candidates than there are"
+        if "binding" in prediction and not _is_binding(prediction["binding"], len(texts)):
+            return "'binding' is not a list of [score, score of the foil]"
         return None
 
     def metrics(self, dataset: Dataset, rules: Mapping[str, str]) -> list[Metric]:
-        entries = [sample.target for sample in dataset.samples[:1]]
+        foils = any(sample.target.foils for sample in dataset.samples)
         metrics = _metrics(f"text-to-{self._visual}", f"{self._visual}-to-text")
-        return metrics + ([_BINDING] if entries and entries[0].foils else [])
+        return metrics + ([_BINDING] if foils else [])
 
     def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
         """A matrix of scores (visuals, captions) as .npy, both in the data set's order."""
@@ -107,6 +113,8 @@ class RetrievalTask:
             raise BadInput(
                 f"{path}: cannot be read as a matrix ({error}); write it with numpy.save"
             ) from None
+        if not isinstance(scores, np.ndarray):
+            raise BadInput(f"{path}: is an archive, not a matrix; write it with numpy.save")
         if scores.dtype.kind not in "fiub":
             raise BadInput(f"{path}: holds {scores.dtype}, not real numbers; write scores")
         shape = len(entries), sum(len(entry.texts) for entry in entries)
@@ -184,7 +192,7 @@ class _Scoring:
 
     model: Any
     folder: Path
-    gallery: str
+    prefix: str  # of the files' names, one a gallery
     batch_size: int
     progress: Progress
 
@@ -215,19 +223,32 @@ class _Scoring:
             (len(rows), len(texts)), lambda start, stop: embedded[start:stop] @ of_texts.T
         )
 
-    def against_foils(self, entry: CaptionedVisual) -> list[list[float]]:
-        """[score of a caption, score of its foil] for each caption that has one."""
+    def against_foils(self, entries: Sequence[CaptionedVisual]) -> list[list[list[float]]]:
+        """For each entry [score of a caption, score of its foil] for each caption that has one."""
+        listed: list[list[list[float]]] = []
+        for start, batch in self._batches(entries):
+            counts = [sum(map(bool, entry.foils)) for entry in batch]
+            if not any(counts):
+                listed += [[] for _ in batch]
+                continue
+            part = self._kept(f"foils-{start}-{len(batch)}", partial(self._foil_scores, batch))
+            listed += [one.tolist() for one in np.split(part, np.cumsum(counts)[:-1])]
+        return listed
+
+    def _foil_scores(self, entries: Sequence[CaptionedVisual]) -> FloatArray:
+        """(foils, 2)"""
+        return np.concatenate([self._foils_of(entry) for entry in entries if any(entry.foils)])
+
+    def _foils_of(self, entry: CaptionedVisual) -> FloatArray:
+        """(foils, 2): a caption and its foil are embedded together, so that words alone tie."""
         pairs = [(t, f) for t, f in zip(entry.texts, entry.foils, strict=False) if f]
-        if not pairs:
-            return []
         texts = [text for pair in pairs for text in pair]
         if hasattr(self.model, "embed_visuals"):
             visual = np.asarray(self.model.embed_visuals([entry.visual]))
             scores = (np.asarray(self.model.embed_texts(texts)) * visual).sum(axis=1)
         else:
             scores = np.asarray(self.model.score_pairs([entry.visual], texts))[0]
-        listed: list[list[float]] = scores.astype(np.float64).reshape(-1, 2).tolist()
-        return listed
+        return np.asarray(scores.astype(np.float64).reshape(-1, 2))
 
     def _embedded(self, what: str, items: Sequence[Any], embed: Callable[[Any], Any]) -> FloatArray:
         """(items, dimensions)."""
@@ -263,7 +284,7 @@ class _Scoring:
             yield start, items[start : start + self.batch_size]
 
     def _kept(self, name: str, compute: Callable[[], Any]) -> FloatArray:
-        path = self.folder / f"{self.gallery}{self.gallery and '-'}{name}.npy"
+        path = self.folder / f"{self.prefix}{name}.npy"
         if path.is_file():
             return np.asarray(np.load(path, allow_pickle=False))
         part = np.asarray(compute())
@@ -408,9 +429,18 @@ def _is_standing(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 3
-        and all(type(number) is int for number in value)
+        and all(type(number) is int and number < _MOST for number in value)
         and value[0] >= 0
         and value[1] >= value[2] >= 1
+    )
+
+
+def _is_binding(value: object, captions: int) -> bool:
+    return (
+        isinstance(value, list)
+        and 1 <= len(value) <= captions
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+        and all(type(s) in (int, float) and abs(s) < _FARTHEST for pair in value for s in pair)
     )
 
 
@@ -420,11 +450,16 @@ def _is_standing(value: object) -> bool:
 def _binding_rows(
     predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
 ) -> FloatArray:
-    """(entries, 2): captions that score higher than their foil, a tie for half, and all."""
+    """(entries, 2): captions that score higher than their foil, a tie for half, and all. nan for
+    a prediction without scores of foils, such as a row of a matrix: "n/a"."""
     rows = np.zeros((len(targets), 2))
     for row, prediction, target in zip(rows, predictions, targets, strict=True):
         row[1] = target.foils
-        for score, foil in (prediction or {}).get("binding", ()):
+        if prediction is None or not target.foils:
+            continue
+        if "binding" not in prediction:
+            row[0] = np.nan
+        for score, foil in prediction.get("binding", ()):
             same = abs(score - foil) <= _SAME * max(abs(score), abs(foil))
             row[0] += 0.5 if same else float(score > foil)
     return rows

@@ -128,6 +128,9 @@ def _didemo_mean(name: str) -> Aggregate:
 
 
 def _chunks(start: float, end: float) -> list[int]:
-    """The run of chunks that a moment in seconds is nearest to."""
-    first = round(start / CHUNK_SECONDS)
-    return [first, max(first, round(end / CHUNK_SECONDS) - 1)]
+    """The run of chunks that a moment in seconds is nearest to; for one too short for a run, the
+    chunk that its middle lies in. An inverted moment stays inverted."""
+    first, last = round(start / CHUNK_SECONDS), round(end / CHUNK_SECONDS) - 1
+    if last < first and start <= end:
+        first = last = int((start + end) / 2 // CHUNK_SECONDS)
+    return [first, last]

@@ -109,7 +109,7 @@ def _packet_times(path: Path) -> tuple[list[int], Fraction]:
             (_time(packet), packet.duration or 0) for packet in _full_packets(container, stream)
         ]
         tick = stream.time_base or Fraction(1, 1000)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = stream.guessed_rate or stream.average_rate or Fraction(25)
     if not moments:
         return [], tick
     if any(time is None for time, _ in moments):  # a raw stream: its frames are taken as even

@@ -168,8 +168,7 @@ def test_a_raw_stream_without_any_duration_is_read(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.m4v", format="m4v")
     with av.open(str(path)) as container:
         assert container.streams.video[0].duration is None
-        rate = float(container.streams.video[0].average_rate or 0)
-    assert numbers(read_frames(path, 2, 4 / rate)) == [1, 3]
+    assert numbers(read_frames(path, 2, 0.4)) == [1, 3]
     assert numbers(read_frames(path, 5)) == [1, 3, 5, 7, 9]
 
 

@@ -189,7 +189,7 @@ def _first_word_is_end(patch: pytest.MonkeyPatch, decoder: AttentionDecoder) -> 
 
 
 def _words_not_shifted(patch: pytest.MonkeyPatch, decoder: AttentionDecoder) -> None:
-    patch.setattr(decoder, "embed_previous", decoder.embedding)
+    patch.setattr(decoder, "embed_previous", lambda tokens: decoder.embedding(tokens))
 
 
 def _without_tanh_before_the_words(patch: pytest.MonkeyPatch, decoder: AttentionDecoder) -> None:

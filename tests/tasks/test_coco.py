@@ -126,6 +126,29 @@ def test_karpathys_train_split_is_his_train_and_restval(karpathy_root: Path) -> 
     )
 
 
+def test_a_thousand_at_a_time_is_the_test_split_in_five_galleries_in_the_order_of_the_file(
+    tmp_path: Path,
+) -> None:
+    images = [(id, "test", [f"caption {id}"]) for id in (9, 3, 5, 1, 8, 2, 7, 4, 6, 10)]
+    path = write(tmp_path / "dataset_coco.json", karpathy([(50, "val", ["v"]), *images]))
+    for dataset in (
+        coco.load_retrieval(tmp_path, "test-1k"),
+        coco.load_retrieval_files({"annotations": path}, "test-1k"),
+    ):
+        galleries = [(sample.id, sample.input.gallery) for sample in dataset.samples]
+        places = range(len(images))
+        assert galleries == [(str(images[i][0]), f"fold-{i // 2 + 1}") for i in places]
+        assert dataset.split == "test-1k"
+    assert {one.input.gallery for one in coco.load_retrieval(tmp_path, "test").samples} == {""}
+    assert "has no split 'test-1k'" in message(coco.load_captioning, tmp_path, "test-1k")
+
+
+def test_folds_of_unlike_size_are_refused(karpathy_root: Path) -> None:
+    said = message(coco.load_retrieval, karpathy_root, "test-1k")
+    assert "its 2 test pictures do not divide into 5 folds" in said
+    assert "dataset_coco.json" in said
+
+
 def test_karpathys_captions_are_the_raw_ones_and_retrieval_takes_five(karpathy_root: Path) -> None:
     long, short = coco.load_captioning(karpathy_root, "test").samples
     assert len(long.target.references) == 6

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from harness.types import Dataset, Expression, Question
+from harness.types import CaptionedVisual, Dataset, Expression, Question, Uncaptioned
 
 from .nce_model import (
     MOST_TOKENS,
@@ -57,7 +57,7 @@ def examples_of(dataset: Dataset, config: NceConfig, foils: bool) -> list[Exampl
     """Examples for the task that the data set's samples are of. `foils`: with the captions of the
     same words that do not hold, where the data set has them."""
     eye, first = config.encoder.eye, dataset.samples[0].input
-    if eye in ("pictures", "clips"):
+    if eye in ("pictures", "clips") or isinstance(first, CaptionedVisual | Uncaptioned):
         return [_captioned(sample, config, foils) for sample in dataset.samples]
     if eye == "moments":
         return [_moment(sample, config) for sample in dataset.samples]
@@ -110,12 +110,14 @@ def _choice(question: Question, right: int) -> Claim:
 
 
 def _captioned(sample: Any, config: NceConfig, foils: bool) -> Example:
-    visual = config.encoder.visual
-    pixels: npt.NDArray[np.uint8] = (
-        read_clips([sample.input.visual], visual.frames, visual.side)[0]
-        if config.encoder.eye == "clips"
-        else read_pictures([sample.input.visual], visual.side)[0]
-    )
+    visual, seen = config.encoder.visual, sample.input.visual
+    pixels: npt.NDArray[np.uint8] | PictureRegions
+    if config.encoder.eye == "clips":
+        pixels = read_clips([seen], visual.frames, visual.side)[0]
+    elif config.encoder.eye == "regions":
+        pixels = find_regions(seen, config.regions)
+    else:
+        pixels = read_pictures([seen], visual.side)[0]
     claims = _claims_of(sample, ())
     return Example(pixels, tuple(c if foils else replace(c, foils=()) for c in claims))
 

@@ -175,7 +175,7 @@ class NceModel:
 
     @torch.inference_mode()
     def embed_visuals(self, visuals: Sequence[Picture | Clip]) -> Vectors:
-        """(visuals, size), unit vectors: of whole pictures or clips."""
+        """(visuals, size), unit vectors, each of a whole picture or clip."""
         new = list({v.id: v for v in visuals if v.id not in self._kept}.values())
         vectors = dict(zip([v.id for v in new], self._see(new), strict=True)) if new else {}
         rows = [self._kept[v.id] if v.id in self._kept else vectors[v.id] for v in visuals]
@@ -186,6 +186,10 @@ class NceModel:
 
     def _see(self, visuals: Sequence[Any]) -> Vectors:
         visual = self.config.encoder.visual
+        if self.config.encoder.eye == "regions":
+            batch = pad_regions([self._regions_of(one) for one in visuals]).to(self.device)
+            tags = torch.zeros(batch.mask.shape, dtype=torch.long, device=self.device)
+            return _as_array(self.network.embed_visuals(batch, tags)[:, 0])
         pixels: Any
         if self.config.encoder.eye == "clips":
             pixels = read_clips(visuals, visual.frames, visual.side)

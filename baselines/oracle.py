@@ -75,13 +75,15 @@ def _choose(question: Question) -> Choice:
     """The right answer, or once it is given the one reason that is true of the scene."""
     scene = _scene(question.visual)
     by_box: dict[tuple[float, ...], Thing] = {thing.box: thing for thing in scene.things}
+    if any(named.box not in by_box for named in question.objects):
+        return Choice(0)  # of another scene
     things = [by_box[named.box] for named in question.objects]
     if question.given:
         true = [reasoning.holds(reason, things, scene) for reason in question.choices]
-        return Choice(true.index(True))
+        return Choice(true.index(True) if any(true) else 0)
     kind, slots = reasoning.parse_question(question.text)
     right = reasoning.answer(kind, slots, things, scene)
-    return Choice(question.choices.index(right or question.choices[0]))
+    return Choice(question.choices.index(right) if right in question.choices else 0)
 
 
 def _caption(visual: Visual) -> str:

@@ -16,7 +16,7 @@ from .captioning_losses import caption_costs
 
 SHOW_ATTEND_TELL = AttentionDecoderConfig()  # evaluate_coco.py's settings
 
-Look: TypeAlias = Literal["sampled", "likeliest", "mean"]
+LookKind: TypeAlias = Literal["sampled", "likeliest", "mean"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def from_official(state: Mapping[str, Tensor]) -> AttentionDecoder:
     return attention_decoder.from_official(state, SHOW_ATTEND_TELL)
 
 
-def look_at(kind: Look, generator: torch.Generator | None = None) -> Choose:
+def look_at(kind: LookKind, generator: torch.Generator | None = None) -> Choose:
     """Turns alphas (pictures, width, locations) into weights of the same shape: one location drawn
     from them (equations 8 and 9), the likeliest one, or the alphas (equation 13)."""
 
@@ -62,7 +62,7 @@ def look_at(kind: Look, generator: torch.Generator | None = None) -> Choose:
     return choose
 
 
-def semi_sample(config: HardAttentionConfig, generator: torch.Generator | None = None) -> Look:
+def semi_sample(config: HardAttentionConfig, generator: torch.Generator | None = None) -> LookKind:
     """Throws the batch's coin: whether this step of training samples or takes the mean."""
     heads = torch.rand((), generator=generator) < config.semi_sampling
     return "sampled" if heads else "mean"
@@ -73,7 +73,7 @@ def hard_attention_loss(
     tokens: Tensor,
     mask: Tensor,
     baseline: Tensor,
-    look: Look,
+    look: LookKind,
     config: HardAttentionConfig,
 ) -> HardAttentionLoss:
     """The learning rule at the end of section 4.1, as a loss whose gradient it is:

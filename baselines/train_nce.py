@@ -48,12 +48,14 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     channels: str = "32,48,64,64"
+    stem: int = 2
     narrow: int = 48
     side: int = 96
     frames: int = 0
     size: int = 256
     word_size: int = 64
     text_hidden: int = 128
+    eye: str = "pictures"  # or "regions": by the crops of what stands out
     regions: str = "segments"
     region_size: int = 96
     region_layers: int = 2
@@ -61,6 +63,7 @@ class Recipe:
 
 
 _CLIPS = Recipe(
+    eye="clips",
     epochs=6,
     batch=64,
     channels="16,32,48,64",
@@ -69,8 +72,12 @@ _CLIPS = Recipe(
     frames=16,
     size=192,
 )
-_REGIONS = Recipe(epochs=6, batch=64, texts=6, foils=7, across="no", learning_rate=1e-3)
-_MOMENTS = replace(_CLIPS, frames=32, side=32, channels="16,32,48", size=128, across="no")
+_REGIONS = Recipe(
+    eye="regions", epochs=6, batch=64, texts=6, foils=7, across="no", learning_rate=1e-3
+)
+_MOMENTS = replace(
+    _CLIPS, eye="moments", frames=32, side=32, channels="16,32,48", size=128, across="no"
+)
 RECIPES = {
     "retrieval": Recipe(hard_negatives="foils"),
     "captioning": Recipe(),
@@ -97,7 +104,10 @@ def recipe_for(task: str, options: dict[str, str]) -> Recipe:
             changes[option] = kind(value)
         except ValueError:
             raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
+    eyes = ("pictures", "regions") if recipe.eye == "pictures" else (recipe.eye,)
     recipe = replace(recipe, **changes)
+    if recipe.eye not in eyes:
+        raise BadInput(f"--set eye={recipe.eye}: must be {' or '.join(eyes)} for {task}")
     _check_recipe(recipe)
     return recipe
 
@@ -121,8 +131,11 @@ def _check_recipe(recipe: Recipe) -> None:
     channels = recipe.channels.split(",")
     if not all(part.isdecimal() and int(part) > 0 for part in channels):
         raise BadInput(f"--set channels={recipe.channels}: must be numbers, as 32,48,64,64")
-    if recipe.side % 2 ** len(channels):
-        raise BadInput(f"--set side={recipe.side}: must be a multiple of {2 ** len(channels)}")
+    if recipe.stem not in (2, 4):
+        raise BadInput(f"--set stem={recipe.stem}: must be 2 or 4")
+    fold = recipe.stem * 2 ** (len(channels) - 1)
+    if recipe.side % fold:
+        raise BadInput(f"--set side={recipe.side}: must be a multiple of {fold}")
     if recipe.size % 2:
         raise BadInput(f"--set size={recipe.size}: must be even")
     if recipe.region_size % 4:
@@ -306,30 +319,21 @@ def _prepare_checkpoints(request: TrainRequest, recipe: Recipe) -> Path:
     return folder
 
 
-_EYES: dict[str, Any] = {
-    "retrieval": "pictures",
-    "captioning": "pictures",
-    "video-retrieval": "clips",
-    "video-captioning": "clips",
-    "vqa": "regions",
-    "spatial-localization": "regions",
-    "temporal-localization": "moments",
-}
-
-
 def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> NceConfig:
     visual = VisualConfig(
         side=recipe.side,
         channels=tuple(map(int, recipe.channels.split(","))),
+        stem=recipe.stem,
         size=recipe.size,
         narrow=recipe.narrow,
         frames=recipe.frames,
     )
+    eye: Any = recipe.eye
     objective: Any = recipe.objective
     regions: Any = recipe.regions
     encoder = DualConfig(
         vocab_size=len(vocabulary.words),
-        eye=_EYES[request.task],
+        eye=eye,
         objective=objective,
         visual=visual,
         word_size=recipe.word_size,

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class VisualConfig:
     """Sizes of the CNN. Pictures are scaled to `side` x `side` pixels; each entry of `channels` is
-    a convolution that halves the map. `frames`: of a clip, 0 for pictures; `size`: of the pooled
+    a convolution; the first makes the map `stem` times narrower, each other one halves it. `frames`: of a clip, 0 for pictures; `size`: of the pooled
     vector; `narrow`: channels of the map when it is pooled place by place."""
 
     side: int = 96
     channels: tuple[int, ...] = (32, 48, 64, 64)
+    stem: int = 2
     size: int = 256
     narrow: int = 48
     frames: int = 0
@@ -30,7 +31,7 @@ class VisualConfig:
     @property
     def map_side(self) -> int:
         """Locations of the map in a row and in a column."""
-        return self.side >> len(self.channels)
+        return (self.side // self.stem) >> (len(self.channels) - 1)
 
 
 # ---------------------------------------------------------------- pixels
@@ -77,9 +78,10 @@ class VisualMap(nn.Module):
         layers: list[nn.Module] = []
         before = 5
         for place, channels in enumerate(config.channels):
-            kernel = 4 if place == 0 else 3  # even where nothing is above it: stripes fall evenly
+            stride = config.stem if place == 0 else 2
+            kernel = config.stem + 2 if place == 0 else 3
             layers += [
-                nn.Conv2d(before, channels, kernel, stride=2, padding=1),
+                nn.Conv2d(before, channels, kernel, stride=stride, padding=1),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(),
             ]

@@ -113,6 +113,8 @@ def _check_fit(
             f"{task.capability}); models that can: {', '.join(able)}"
         )
     check_rules(task, request.rules)
+    if task.whole_set and request.keep_going:
+        raise BadInput(f"{task.name} is predicted as a whole; leave out --keep-going")
     if request.weights is not None and model.kind != "model":
         raise BadInput(f"{model.name} has no weights; leave out --weights")
     check_data(dataset, request.data_dir, request.split)
@@ -141,6 +143,7 @@ def _what_decides(setting: Setting, spec: ModelSpec, model: Any) -> Json:
         "limit": request.limit,
         "seed": request.seed,
         "harness": __version__,
+        **_what_it_saw(setting, spec),
     }
 
 
@@ -153,7 +156,7 @@ def _run(setting: Setting, run: Run, spec: ModelSpec, model: Any, decides: Json)
         predicted = time.perf_counter()
         scored = setting.score(setting.samples, records, slow=True)
         write_rows(run.path / "rows.parquet", scored, records)
-        also = _what_floors_saw(setting)
+        also = _what_it_saw(setting, spec)
         dtype = setting.request.dtype
         result |= report(setting.task_spec, setting.dataset, scored, dtype, also)
         result["controls"] = run_controls(setting, run, spec, model, scored)
@@ -176,9 +179,9 @@ def _run(setting: Setting, run: Run, spec: ModelSpec, model: Any, decides: Json)
     return Finished(run.path, result, run.resumed)
 
 
-def _what_floors_saw(setting: Setting) -> dict[str, str]:
-    """For the signature: which files floors were fitted on, if not on the data set's own part."""
-    if not setting.request.prior_from:
+def _what_it_saw(setting: Setting, spec: ModelSpec) -> dict[str, str]:
+    """Which files a floor was fitted on, if not on the data set's own part."""
+    if spec.kind != "floor" or not setting.request.prior_from:
         return {}
     return {"prior-from": setting.open_prior_part().sha256[:12]}
 

@@ -114,7 +114,9 @@ def value_of(metric: Metric, rows: FloatArray, samples: Sequence[Sample], seed: 
     if math.isnan(value):
         return Value(None, None, n)
     ci95 = interval95_of(counted, groups, seed)
-    no_spread = ci95 is not None and ci95[0] == ci95[1]
+    no_spread = ci95 is not None and math.isclose(*ci95, rel_tol=1e-12)
+    if no_spread:  # but for rounding
+        ci95 = value, value
     if no_spread and math.isfinite(metric.high) and value in (metric.low, metric.high):
         ci95 = all_alike95(value, metric.low, metric.high, groups)
     return Value(value, ci95, n)

@@ -126,20 +126,22 @@ def floors_and_ceilings(setting: Setting) -> Json:
             continue
         kind = found["floors" if spec.kind == "floor" else "ceilings"]
         try:
-            scored = _score_floor(setting, spec)
+            options, scored = _score_floor(setting, spec)
         except HarnessError as error:
             kind[spec.name] = {"reason": str(error)}
             continue
         kind[spec.name] = {
             **{metric: as_json(value) for metric, value in scored.values.items()},
+            "options": options,
             "breakdowns": report(setting.task_spec, setting.dataset, scored, "")["breakdowns"],
         }
     return dict(found)
 
 
-def _score_floor(setting: Setting, spec: ModelSpec) -> Scored:
+def _score_floor(setting: Setting, spec: ModelSpec) -> tuple[Json, Scored]:
+    """What it was fitted on, and its scores."""
     model = setting.load(spec)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "samples.jsonl"
         records = setting.predict(model, setting.samples, log, spec.name)
-        return setting.score(setting.samples, records)
+        return dict(model.description.options), setting.score(setting.samples, records)

@@ -126,6 +126,7 @@ CAPTIONING = TaskSpec(
     capability="caption",
     metrics=_CAPTION_METRICS,
     load="harness.tasks.captioning:TASK",
+    breakdowns=("things",),
     rules=_CAPTION_RULES,
     datasets=(
         _toybox("five captions of each of 1,000 drawn pictures", "captions"),
@@ -140,6 +141,7 @@ VIDEO_CAPTIONING = TaskSpec(
     capability="caption-clips",
     metrics=_CAPTION_METRICS,
     load="harness.tasks.captioning:TASK",
+    breakdowns=("events",),
     rules=_CAPTION_RULES,
     datasets=(
         _toybox("five captions of each of 1,000 drawn clips", "video_captions"),

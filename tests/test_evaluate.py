@@ -250,7 +250,6 @@ def test_all_takes_no_options_of_a_single_task(cli: Cli, didemo: Path) -> None:
 # ---------------------------------------------------------------- not yet so
 
 
-@pytest.mark.xfail(strict=True, reason="load_files gets the file's name for a split and refuses it")
 def test_captions_are_taken_from_given_files_as_well(tmp_path: Path) -> None:
     for split, caption in (("train2017", "a cat ."), ("val2017", "a dog .")):
         content = {
@@ -274,7 +273,6 @@ def test_captions_are_taken_from_given_files_as_well(tmp_path: Path) -> None:
     assert log.count("a cat .") == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the scores are kept among the parts, which are removed")
 def test_a_run_of_retrieval_keeps_its_scores(small_toybox: None, tmp_path: Path) -> None:
     finished = evaluate(EvalRequest("retrieval", "chance", limit=20, output=tmp_path))
     assert (finished.path / "scores.npy").is_file()

@@ -200,7 +200,7 @@ def test_hard_attentions_gradient_is_unbiased(
     mean, error = estimates(tiny, HardAttentionConfig(entropy_weight=0.0), baseline)
     distance = ((mean - exact).abs() / error.clamp(min=1e-6)).max()
     assert distance < 4.5  # of two dozen components in standard errors
-    assert exact.abs().max() > 10 * error.max()  # there is something to be wrong about
+    assert (exact.abs() > 10 * error).any()  # there is something to be wrong about
 
 
 def test_a_gradient_without_the_reward_is_caught(

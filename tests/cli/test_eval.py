@@ -124,6 +124,7 @@ def test_the_run_folder_holds_what_the_design_says(
         "split": "test",
         "sha256": "",
         "n": 50,
+        "notes": [],
     }
     assert {"name", "weights_sha256", "parameters", "options"} <= set(kept["model"])
     assert set(kept["metrics"]) == {"accuracy", "accuracy-always-normalise"}

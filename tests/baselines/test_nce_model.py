@@ -1,0 +1,278 @@
+"""The dual encoder as a model and its training: a folder that works for each task, what batches may
+not change, and going on after a stop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.baselines.nce_examples import Claim, Collator, Example, examples_of
+from harness.baselines.nce_model import (
+    NceModel,
+    as_window,
+    choice_text,
+    load_nce,
+    read_folder,
+    windows_of,
+    with_tags_as_words,
+)
+from harness.baselines.train_nce import CurveTrainer, recipe_for, train_nce
+from harness.errors import BadInput
+from harness.types import Clip, Dataset, LoadRequest, MomentQuery, Picture, Question, TrainRequest
+
+TINY = {
+    "epochs": "2",
+    "batch": "8",
+    "size": "16",
+    "word_size": "8",
+    "text_hidden": "8",
+    "channels": "8,8,8,8",
+    "narrow": "4",
+    "region_size": "16",
+    "region_layers": "1",
+    "bank": "10",
+}
+MODULES = {
+    "retrieval/toybox": "retrieval",
+    "captioning/toybox": "captions",
+    "video-retrieval/toybox": "video_retrieval",
+    "video-captioning/toybox": "video_captions",
+    "vqa/toybox": "vqa",
+    "vqa/toybox-vcr": "vcr",
+    "spatial-localization/toybox": "expressions",
+    "temporal-localization/toybox": "moments",
+}
+
+
+def part(task: str, split: str, count: int) -> Dataset:
+    dataset: Dataset = import_module(f"harness.tasks.datasets.toybox.{MODULES[task]}").load(
+        None, split
+    )
+    return replace(dataset, samples=dataset.samples[:count])
+
+
+def request(output: Path, task: str = "spatial-localization/toybox", **changes: str) -> Any:
+    tiny = dict(TINY)
+    if "video" in task or "temporal" in task:
+        tiny |= {"channels": "8,8,8", "side": "16", "frames": "8"}
+    name, _, dataset = task.partition("/")
+    return TrainRequest(
+        task=name,
+        dataset=dataset,
+        train=part(task, "train", 24),
+        validation=part(task, "val", 6),
+        output=output,
+        command="harness train ...",
+        options={**tiny, **changes},
+    )
+
+
+def loaded(task: str, folder: Path) -> NceModel:
+    name, _, dataset = task.partition("/")
+    return load_nce(LoadRequest(name, dataset, weights=folder))
+
+
+@pytest.mark.parametrize("task", MODULES)
+def test_each_task_trains_a_folder_that_predicts(task: str, tmp_path: Path) -> None:
+    train_nce(request(tmp_path / "weights", task, epochs="1"))
+    written = {path.name for path in (tmp_path / "weights").iterdir()}
+    bank = {"captions.txt"} if "captioning" in task else set()
+    assert written == bank | {
+        *("card.md", "config.json", "curve.json", "model.safetensors", "vocab.txt")
+    }
+    model = loaded(task, tmp_path / "weights")
+    inputs = [sample.input for sample in part(task, "val", 3).samples]
+    visuals = [one.visual for one in inputs]
+    if "retrieval" in task:
+        assert np.allclose(np.linalg.norm(model.embed_visuals(visuals), axis=1), 1, atol=1e-5)
+        assert model.embed_texts(inputs[0].texts).shape == (5, 16)
+    elif "captioning" in task:
+        lines = (tmp_path / "weights" / "captions.txt").read_text().splitlines()
+        assert set(model.caption(visuals)) <= set(lines)
+        assert len(lines) == 10
+    elif task == "vqa/toybox":
+        found = model.answer(inputs)
+        assert all(getattr(one, "text", None) in model.config.answers for one in found)
+    elif task == "vqa/toybox-vcr":
+        asked = [Question(i.visual, i.text, i.answers, objects=i.objects) for i in inputs]
+        assert all(len(getattr(one, "scores", ())) == 4 for one in model.answer(asked))
+    elif "spatial" in task:
+        assert all(box and 0 <= box[0] < box[2] <= 96 for box in model.locate(inputs))
+    else:
+        moments = model.find_moments(inputs)
+        assert all(len(some) == 5 for some in moments)
+        assert all(0 <= start < end <= 8 for some in moments for start, end in some)
+
+
+def test_a_batch_gives_what_its_members_give_alone(tmp_path: Path) -> None:
+    task = "spatial-localization/toybox"
+    train_nce(request(tmp_path / "weights", task, epochs="1"))
+    inputs = [sample.input for sample in part(task, "val", 9).samples]
+    together = loaded(task, tmp_path / "weights").locate(inputs)
+    alone = [loaded(task, tmp_path / "weights").locate([one])[0] for one in inputs]
+    assert together == alone
+
+
+def test_the_same_seed_trains_the_same_weights(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        train_nce(request(tmp_path / name))
+    first, second = (read_folder(tmp_path / name)[0].state_dict() for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_stopped_training_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_nce(request(tmp_path / "straight"))
+    seen: list[float] = []
+    evaluate_epoch = CurveTrainer.evaluate
+
+    def stop_in_the_second_epoch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(float(self.state.epoch))
+        if seen == [1.0, 2.0]:
+            raise KeyboardInterrupt
+        return evaluate_epoch(self, *args, **kwargs)
+
+    monkeypatch.setattr(CurveTrainer, "evaluate", stop_in_the_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train_nce(request(tmp_path / "stopped"))
+    with pytest.raises(BadInput, match="--restart"):
+        train_nce(replace(request(tmp_path / "stopped"), seed=1))
+    train_nce(request(tmp_path / "stopped"))
+    assert seen == [1.0, 2.0, 2.0]  # the second start did not train the first epoch again
+    straight, stopped = (
+        read_folder(tmp_path / name)[0].state_dict() for name in ("straight", "stopped")
+    )
+    assert all(torch.allclose(straight[n], stopped[n], atol=1e-3) for n in straight)
+    curve = json.loads((tmp_path / "stopped" / "curve.json").read_text())
+    assert [entry["epoch"] for entry in curve] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("objective", ["nce", "infonce", "hinge", "hinge-sum"])
+def test_each_objective_trains_with_foils(objective: str, tmp_path: Path) -> None:
+    asked = request(
+        tmp_path / "weights",
+        "retrieval/toybox",
+        *(),
+        epochs="1",
+        objective=objective,
+        hard_negatives="foils",
+    )
+    train_nce(asked)
+    model = loaded("retrieval/toybox", tmp_path / "weights")
+    assert model.description.options["objective"] == objective
+    assert f"objective {objective}" in (tmp_path / "weights" / "card.md").read_text()
+
+
+# ---------------------------------------------------------------- examples
+
+
+def test_foils_stand_against_their_own_text_only(tmp_path: Path) -> None:
+    train_nce(request(tmp_path / "weights", "retrieval/toybox", epochs="1"))
+    network, vocabulary, config = read_folder(tmp_path / "weights")
+    assert network.config.eye == "pictures"
+    pixels = np.zeros((96, 96, 3), dtype=np.uint8)
+    examples = [
+        Example(pixels, (Claim("a red star", ("a blue star",)),)),
+        Example(pixels, (Claim("a cross"), Claim("a square", ("a circle", "a star")))),
+    ]
+    batch = Collator(vocabulary, config, texts=2, foils=1)(examples)
+    assert batch["owners"].tolist() == [0, 1, 1]
+    assert len(batch["foil_of"]) == 2
+    assert len(batch["tokens"]) == 5
+    words = [vocabulary.words[i] for i in batch["tokens"][3 + 1].tolist() if i]
+    owner = batch["tokens"][batch["foil_of"][1]].tolist()
+    assert words[-1] in {"circle", "star"}
+    assert owner[:2] == vocabulary.encode("a square", 9)
+
+
+def test_without_hard_negatives_no_foil_is_learned_from(tmp_path: Path) -> None:
+    train_nce(request(tmp_path / "weights", "retrieval/toybox", epochs="1"))
+    config = read_folder(tmp_path / "weights")[2]
+    train = part("retrieval/toybox", "train", 3)
+    assert not any(c.foils for e in examples_of(train, config, foils=False) for c in e.claims)
+    assert any(c.foils for e in examples_of(train, config, foils=True) for c in e.claims)
+
+
+def test_tags_become_words_of_their_own() -> None:
+    assert with_tags_as_words("[0,2] are red, [11] is not.") == "tag0 tag2 are red, tag11 is not."
+    question = Question(
+        Picture("p", lambda: np.zeros((1, 1, 3), np.uint8)), "Why?", ("[1] is.",), given="Yes."
+    )
+    assert choice_text(question, "[1] is.") == "Why? Yes. tag1 is."
+
+
+def test_windows_are_all_of_the_lengths_given() -> None:
+    assert windows_of(4, (2, 3)).tolist() == [[0, 2], [1, 3], [2, 4], [0, 3], [1, 4]]
+    assert windows_of(2, (5,)).tolist() == [[0, 2]]
+    assert as_window((1.0, 2.5), 8.0, 32) == (4, 10)
+    assert as_window((7.99, 8.0), 8.0, 32) == (31, 32)
+
+
+def test_candidates_of_a_query_are_ranked_and_none_is_left_out(tmp_path: Path) -> None:
+    task = "temporal-localization/toybox"
+    train_nce(request(tmp_path / "weights", task, epochs="1"))
+    model = loaded(task, tmp_path / "weights")
+    candidates = ((0.0, 2.0), (2.0, 4.0), (0.0, 4.0), (0.0, 2.1))
+    clip = Clip("c", lambda count: np.zeros((count, 20, 30, 3), np.uint8), 4.0)
+    (ranked,) = model.find_moments([MomentQuery(clip, "a star moves", candidates)])
+    assert sorted(ranked) == sorted(candidates)
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_a_picture_without_regions_has_no_box(tmp_path: Path) -> None:
+    task = "spatial-localization/toybox"
+    train_nce(request(tmp_path / "weights", task, epochs="1"))
+    model = loaded(task, tmp_path / "weights")
+    query = replace(
+        part(task, "val", 1).samples[0].input,
+        visual=Picture("grey", lambda: np.full((50, 60, 3), 128, np.uint8)),
+    )
+    assert model.locate([query]) == [None]
+
+
+def test_weights_of_another_task_are_refused(tmp_path: Path) -> None:
+    train_nce(request(tmp_path / "weights", epochs="1"))
+    with pytest.raises(BadInput, match="trained for spatial-localization/toybox"):
+        loaded("retrieval/toybox", tmp_path / "weights")
+
+
+def test_a_torn_or_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        loaded("retrieval/toybox", tmp_path / "none")
+    folder = tmp_path / "weights"
+    train_nce(request(folder, epochs="1"))
+    (folder / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(BadInput, match=r"model\.safetensors: unreadable"):
+        loaded("spatial-localization/toybox", folder)
+    (folder / "vocab.txt").unlink()
+    with pytest.raises(BadInput, match=r"vocab\.txt: no such file"):
+        loaded("spatial-localization/toybox", folder)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("sizes=3", "epochs=many", "epochs=0", "objective=triplet", "correction=maybe"),
+        *("channels=8,x", "side=50", "size=15", "hard_negatives=all", "region_size=15"),
+        "eye=clips",
+    ],
+)
+def test_an_unknown_or_unreadable_option_is_named(option: str) -> None:
+    name, _, value = option.partition("=")
+    with pytest.raises(BadInput, match=f"--set {name}"):
+        recipe_for("retrieval", {name: value})
+
+
+def test_a_task_that_it_cannot_do_is_named() -> None:
+    with pytest.raises(BadInput, match="cannot be trained for dancing"):
+        recipe_for("dancing", {})

@@ -76,7 +76,7 @@ class Annotations(NamedTuple):
     projected: Tensor
     hidden: Tensor | None
 
-    def of(self, pictures: Tensor | slice) -> Annotations:
+    def of(self, pictures: Tensor) -> Annotations:
         """Those of some pictures."""
         hidden = None if self.hidden is None else self.hidden[pictures]
         return Annotations(self.vectors[pictures], self.projected[pictures], hidden)

@@ -1,7 +1,8 @@
 """Beam search over all pictures of a batch at once, with any model that goes one word at a time.
 
 The semantics are those of the official captioning codes: a finished hypothesis leaves the beam,
-which is narrower by one from then on. Knows no network and no words.
+which is narrower by one from then on. (Scores are model_attention.py's; capgen.py may hand a
+hypothesis the score of another.) Knows no network and no words.
 """
 
 from __future__ import annotations
@@ -70,8 +71,6 @@ def beam_search(
         _collect(done, live, words, scores, ended, by_length, finished=True)
 
         scores = scores.masked_fill(ended, -torch.inf)
-        full = torch.tensor([len(done[picture]) >= beam for picture in live], device=device)
-        scores[full] = -torch.inf
         width = int((scores > -torch.inf).sum(dim=1).max())
         if width == 0:
             return [_ranked(hypotheses) for hypotheses in done]

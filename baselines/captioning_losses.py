@@ -47,6 +47,7 @@ def doubly_stochastic(
     both official codes compute, sum over captions and mean over locations, and the steps after
     <eos> count too: batch / locations times as much.
     """
+    alphas = alphas.float()
     if form == "official":
         official: Tensor = ((1.0 - alphas.sum(dim=1)) ** 2).sum(dim=0).mean()
         return official

@@ -5,7 +5,7 @@ mismatches of its own; or a visual with texts that each speak of one of its part
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +16,8 @@ from torch import Tensor
 
 from harness.types import CaptionedVisual, Dataset, Expression, Question, Uncaptioned
 
-from .nce_model import (
+from .nce_inputs import (
     MOST_TOKENS,
-    NceConfig,
     answer_text,
     as_window,
     choice_text,
@@ -27,6 +26,7 @@ from .nce_model import (
     tags_of,
     windows_of,
 )
+from .nce_model import NceConfig
 from .region_encoder import PictureRegions, find_regions, pad_regions
 from .visual_encoder import read_clips, read_pictures
 from .words import Vocabulary
@@ -65,16 +65,14 @@ def examples_of(dataset: Dataset, config: NceConfig, foils: bool) -> list[Exampl
     return [make(samples, config) for samples in _by_view(dataset)]
 
 
-def texts_of(dataset: Dataset) -> Callable[[], Any]:
-    """Every text of the data set that a vocabulary is to hold, as an iterable made anew."""
-
-    def texts() -> Any:
-        for sample in dataset.samples:
-            for claim in _claims_of(sample, dataset.answers):
-                yield claim.text
-                yield from claim.foils
-
-    return texts
+def texts_of(dataset: Dataset) -> Iterator[str]:
+    """Every text of the data set that a vocabulary is to hold; the answers once, not with each
+    question."""
+    yield from dataset.answers
+    for sample in dataset.samples:
+        for claim in _claims_of(sample, ()):
+            yield claim.text
+            yield from claim.foils
 
 
 def _claims_of(sample: Any, answers: Sequence[str]) -> list[Claim]:

@@ -5,7 +5,7 @@ Knows no task and computes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -122,7 +122,7 @@ class Setting:
         key = "\n".join(map(str, paths))
         if key not in self._opened:
             files = dict(zip(roles, paths, strict=False))
-            opened: Dataset = load_attribute(spec.load_files)(files, spec.train_split)
+            opened = _open_files(spec, files)
             if _same_samples(opened, self.dataset):
                 raise BadInput(
                     f"--prior-from {paths[0]}: holds the very samples of this evaluation"
@@ -175,6 +175,21 @@ class Setting:
             self.request.rules,
             slow,
         )
+
+
+def _open_files(spec: DatasetSpec, files: Mapping[str, Path]) -> Dataset:
+    """Official files, read as the train part or, where they are another's, as that. Raises the
+    error of the train part if none can be read."""
+    error: HarnessError | None = None
+    for split in (spec.train_split, *spec.splits):
+        try:
+            opened: Dataset = load_attribute(spec.load_files)(files, split)
+        except HarnessError as refused:
+            error = error or refused
+        else:
+            return replace(opened, split="+".join(path.name for path in files.values()))
+    assert error is not None
+    raise error
 
 
 def _same_samples(one: Dataset, other: Dataset) -> bool:

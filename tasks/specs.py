@@ -102,10 +102,12 @@ _COCO = replace(
 _FLICKR8K = replace(
     _files("flickr8k", "5 captions of each of 8,000 photographs", "flickr", _FLICKR_SPLITS),
     verify=f"{_DATASETS}.flickr:verify_flickr8k",
+    optional_files=("names",),
 )
 _FLICKR30K = replace(
     _files("flickr30k", "5 captions of each of 31,000 photographs", "flickr", _FLICKR_SPLITS),
     verify=f"{_DATASETS}.flickr:verify_flickr30k",
+    optional_files=("names",),
 )
 _MSVD = replace(
     _files("msvd", "some 40 descriptions of each of 1,970 short videos", "msvd", _FLICKR_SPLITS),

@@ -9,7 +9,7 @@ import click
 
 from .rules import chosen_rules, rule_options
 
-_ROLES = ("annotations", "questions", "refs", "instances", "durations", "mapping")
+_ROLES = ("annotations", "questions", "refs", "instances", "durations", "mapping", "names")
 
 
 @click.command("score")
@@ -27,6 +27,7 @@ _ROLES = ("annotations", "questions", "refs", "instances", "durations", "mapping
 @click.option("--refs", type=click.Path(path_type=Path), help="RefCOCO: refs(unc).p.")
 @click.option("--instances", type=click.Path(path_type=Path), help="RefCOCO: instances.json.")
 @click.option("--durations", type=click.Path(path_type=Path), help="Charades: Charades_v1_*.csv.")
+@click.option("--names", type=click.Path(path_type=Path), help="Flickr: names of a split.")
 @click.option("--mapping", type=click.Path(path_type=Path), help="MSVD: youtube_mapping.txt.")
 @rule_options
 @click.option("--allow-missing", is_flag=True, help="Count missing predictions as wrong.")

@@ -1,5 +1,5 @@
-"""What captioning learns from: numbers worked out by hand, and hard attention's gradient against the
-one that comes from going through every way of looking."""
+"""What captioning learns from: numbers worked out by hand, and hard attention's gradient against
+the one that comes from going through every way of looking."""
 
 from __future__ import annotations
 

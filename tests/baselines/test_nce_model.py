@@ -14,16 +14,10 @@ import pytest
 import torch
 
 from harness.baselines.nce_examples import Claim, Collator, Example, examples_of
-from harness.baselines.nce_model import (
-    NceModel,
-    as_window,
-    choice_text,
-    load_nce,
-    read_folder,
-    windows_of,
-    with_tags_as_words,
-)
-from harness.baselines.train_nce import CurveTrainer, recipe_for, train_nce
+from harness.baselines.nce_inputs import as_window, choice_text, windows_of, with_tags_as_words
+from harness.baselines.nce_model import NceModel, load_nce, read_folder
+from harness.baselines.nce_recipes import recipe_for
+from harness.baselines.train_nce import CurveTrainer, train_nce
 from harness.errors import BadInput
 from harness.types import Clip, Dataset, LoadRequest, MomentQuery, Picture, Question, TrainRequest
 
@@ -109,6 +103,37 @@ def test_each_task_trains_a_folder_that_predicts(task: str, tmp_path: Path) -> N
         moments = model.find_moments(inputs)
         assert all(len(some) == 5 for some in moments)
         assert all(0 <= start < end <= 8 for some in moments for start, end in some)
+
+
+def test_whole_pictures_can_be_seen_by_their_regions(tmp_path: Path) -> None:
+    task = "retrieval/toybox"
+    train_nce(request(tmp_path / "weights", task, epochs="1", eye="regions"))
+    model = loaded(task, tmp_path / "weights")
+    assert model.config.encoder.eye == "regions"
+    visuals = [sample.input.visual for sample in part(task, "val", 5).samples]
+    alone = np.concatenate([loaded(task, tmp_path / "weights").embed_visuals([v]) for v in visuals])
+    assert np.allclose(model.embed_visuals(visuals), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "task", ["retrieval/toybox", "vqa/toybox-vcr", "temporal-localization/toybox"]
+)
+def test_bfloat16_stays_near_float32(task: str, tmp_path: Path) -> None:
+    train_nce(request(tmp_path / "weights", task, epochs="1"))
+    name, _, dataset = task.partition("/")
+    asked = LoadRequest(name, dataset, weights=tmp_path / "weights")
+    wide, narrow = load_nce(asked), load_nce(replace(asked, dtype="bfloat16"))
+    one = part(task, "val", 1).samples[0].input
+    texts = ["a red star", "a blue cross moves up"]
+    assert np.allclose(wide.embed_texts(texts), narrow.embed_texts(texts), atol=0.05)
+    if task == "retrieval/toybox":
+        seen, again = (model.embed_visuals([one.visual]) for model in (wide, narrow))
+        assert np.allclose(seen, again, atol=0.05)
+    elif task == "vqa/toybox-vcr":
+        question = Question(one.visual, one.text, one.answers, objects=one.objects)
+        assert len(narrow.answer([question])) == 1
+    else:
+        assert len(narrow.find_moments([one])[0]) == 5
 
 
 def test_a_batch_gives_what_its_members_give_alone(tmp_path: Path) -> None:

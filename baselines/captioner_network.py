@@ -1,0 +1,191 @@
+"""The captioners' network, a vision and an attention decoder, their words, and folders of weights.
+Knows no task, no training and no scoring."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import BadInput
+from harness.metrics.ptb_tokenizer import tokenize
+
+from .attention_decoder import END, FIRST_WORD, UNKNOWN, AttentionDecoder, AttentionDecoderConfig
+from .captioner_vision import Vision, VisionConfig
+from .visual_encoder import VisualConfig
+
+BUNDLED = Path(__file__).parent / "weights"
+
+LocateBy: TypeAlias = Literal["end", "mean"]
+
+
+@dataclass(frozen=True)
+class CaptionerConfig:
+    """What config.json holds.
+
+    `hard`: look at one location a step. `beam`, `by_length`, `most_words` (the end counted): how
+    captions are searched for. `calibrated`: likelihoods of pairs are against those without a
+    visual. `locate_by`: which steps' attention finds a box. `moment_lengths`: of windows, in
+    frames.
+    """
+
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    decoder: AttentionDecoderConfig = field(default_factory=AttentionDecoderConfig)
+    trained_on: str = ""
+    hard: bool = False
+    beam: int = 3
+    by_length: bool = False
+    most_words: int = 48
+    calibrated: bool = True
+    locate_by: LocateBy = "end"
+    moment_lengths: tuple[int, ...] = ()
+
+
+class CaptionWords:
+    """Captions <-> token ids: the field's (PTB) tokens, in lower case and without punctuation. 0 is
+    the end, 1 an unknown word."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        if len(set(words)) != len(words):
+            raise ValueError("a word stands twice")
+        self.words = list(words)
+        self._ids = {word: id for id, word in enumerate(words, start=FIRST_WORD)}
+
+    def __len__(self) -> int:
+        """With the end and the unknown word."""
+        return FIRST_WORD + len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, the end included."""
+        return self.encode_words(tokenize(text).split())
+
+    def encode_words(self, words: Sequence[str]) -> list[int]:
+        return [*(self._ids.get(word, UNKNOWN) for word in words), END]
+
+    def decode(self, tokens: Sequence[int]) -> list[str]:
+        """Words of tokens without the end."""
+        return ["UNK" if t < FIRST_WORD else self.words[t - FIRST_WORD] for t in tokens]
+
+
+def learn_words(texts: Iterable[str], at_least: int = 1) -> CaptionWords:
+    """Every word that stands in the texts `at_least` times, most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(tokenize(text).split())
+    ordered = sorted(counts, key=lambda word: (-counts[word], word))
+    return CaptionWords([word for word in ordered if counts[word] >= at_least])
+
+
+def pad_captions(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids with their ends -> tokens (captions, longest) and their mask."""
+    tokens = torch.full((len(captions), max([1, *map(len, captions)])), END)
+    mask = torch.zeros(tokens.shape, dtype=torch.bool)
+    for row, ids in enumerate(captions):
+        tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+        mask[row, : len(ids)] = True
+    return tokens, mask
+
+
+class CaptionerNetwork(nn.Module):
+    """A vision, the decoder that looks at its annotation vectors, and the annotations of no visual
+    at all, by which the decoder tells how likely a caption is before anything is seen."""
+
+    def __init__(self, config: CaptionerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = Vision(config.vision)
+        self.decoder = AttentionDecoder(config.decoder)
+        self.nothing = nn.Parameter(torch.zeros(config.vision.locations, config.vision.size))
+        for parameter in self.decoder.parameters():
+            if parameter.ndim > 1:  # the official code's 0.01 suits its width; narrow models stall
+                nn.init.xavier_uniform_(parameter)
+
+    def see(self, visuals: Tensor) -> Tensor:
+        """What read_visuals gives -> annotations (batch, locations, size)."""
+        if not visuals.dtype.is_floating_point:
+            seen: Tensor = self.vision(visuals)
+        else:
+            seen = self.vision(visuals.to(self.nothing.dtype))
+        return seen
+
+
+# ---------------------------------------------------------------- folders of weights
+
+
+def save_folder(
+    folder: Path, network: CaptionerNetwork, words: CaptionWords, config: CaptionerConfig
+) -> None:
+    """Writes config.json, words.txt (a line each, from id 2 on) and model.safetensors in fp16."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(
+        json.dumps(asdict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    lines = "".join(f"{word}\n" for word in words.words)
+    (folder / "words.txt").write_text(lines, encoding="utf-8")
+    state = {
+        name: (value.to(torch.float16) if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_file(state, str(folder / "model.safetensors"))
+    (folder / "model.safetensors").chmod(0o644)  # it comes out readable to its writer alone
+
+
+def read_folder(folder: Path) -> tuple[CaptionerNetwork, CaptionWords, CaptionerConfig]:
+    """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    files = [folder / name for name in ("config.json", "words.txt", "model.safetensors")]
+    for path in files:
+        if not path.is_file():
+            raise BadInput(
+                f"{path}: no such file; --weights takes a folder that `harness train` wrote"
+            )
+    try:
+        config = _read_config(files[0])
+        words = CaptionWords(files[1].read_text(encoding="utf-8").split("\n")[:-1])
+        if len(words) != config.decoder.n_words:
+            raise ValueError(f"{len(words)} words for {config.decoder.n_words} embeddings")
+        network = CaptionerNetwork(config)
+    except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
+        raise BadInput(
+            f"{files[0]} and {files[1]} do not describe a captioner ({error}); take those it was "
+            "trained with"
+        ) from None
+    try:
+        network.load_state_dict({name: _wide(v) for name, v in load_file(str(files[2])).items()})
+    except SafetensorError as error:
+        raise BadInput(f"{files[2]}: unreadable ({error}); copy it again") from None
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(
+            f"{files[2]}: not of this config.json ({reason[:200]}); take the one it was trained "
+            "with"
+        ) from None
+    return network, words, config
+
+
+def _wide(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def _read_config(path: Path) -> CaptionerConfig:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    vision = content["vision"]
+    visual = vision["visual"] | {"channels": tuple(vision["visual"]["channels"])}
+    return CaptionerConfig(
+        **content
+        | {
+            "vision": VisionConfig(**vision | {"visual": VisualConfig(**visual)}),
+            "decoder": AttentionDecoderConfig(**content["decoder"]),
+            "moment_lengths": tuple(content["moment_lengths"]),
+        }
+    )

@@ -1,0 +1,186 @@
+"""Pictures and clips -> the annotation vectors that the captioners look at: a vector a location of
+a picture, a vector a frame of a clip. Knows no words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .visual_encoder import VisualConfig, VisualMap, read_clips, read_pictures
+
+VisionKind: TypeAlias = Literal["pictures", "clips", "efficientnet-lite0"]
+
+_IMAGENET_CHANNELS, _IMAGENET_SIDE = 1280, 7  # of EfficientNet-Lite0's last map
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """`kind`: "pictures" and "clips", by a CNN that is trained along; "efficientnet-lite0",
+    pictures by a frozen CNN with ImageNet weights. `size`: of an annotation vector. `visual`: the
+    CNN's sizes. `deeper`: convolutions over the map, for things larger than its locations."""
+
+    kind: VisionKind = "pictures"
+    visual: VisualConfig = VisualConfig()
+    deeper: int = 2
+    size: int = 96
+
+    @property
+    def map_side(self) -> int:
+        """Locations in a row and in a column of a picture's map."""
+        return _IMAGENET_SIDE if self.kind == "efficientnet-lite0" else self.visual.map_side
+
+    @property
+    def locations(self) -> int:
+        """Annotation vectors of a visual."""
+        return self.visual.frames if self.kind == "clips" else self.map_side**2
+
+
+def read_visuals(visuals: Sequence[Any], config: VisionConfig) -> npt.NDArray[Any]:
+    """Visuals as the network takes them, a row each: uint8 pixels, or, where the CNN is frozen, its
+    maps (visuals, locations, channels) in fp16."""
+    if config.kind == "clips":
+        return read_clips(visuals, config.visual.frames, config.visual.side)
+    if config.kind == "pictures":
+        return read_pictures(visuals, config.visual.side)
+    from .efficientnet import maps_of
+
+    return maps_of(visuals)
+
+
+class Vision(nn.Module):
+    """Visuals -> annotation vectors (batch, locations, size)."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.see: nn.Module
+        if config.kind == "pictures":
+            self.see = _PictureMap(config)
+        elif config.kind == "clips":
+            self.see = _ClipFrames(config)
+        elif config.kind == "efficientnet-lite0":
+            self.see = nn.Sequential(
+                nn.LayerNorm(_IMAGENET_CHANNELS), nn.Linear(_IMAGENET_CHANNELS, config.size)
+            )
+        else:
+            raise ValueError(f"vision of the unknown kind {config.kind!r}")
+        self.place = nn.Parameter(torch.randn(config.locations, config.size) * 0.1)
+
+    def forward(self, visuals: Tensor) -> Tensor:
+        """What read_visuals gives -> (batch, locations, size)."""
+        seen: Tensor = self.see(visuals)
+        return seen + self.place
+
+    def windows(self, visuals: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips by some of their frames alone: windows (batch, n, 2), the first frame and the one
+        after the last -> annotations (batch * n, longest, size), 0 where padded, and their mask
+        (batch * n, longest)."""
+        assert isinstance(self.see, _ClipFrames)
+        frames = self.see.frames(visuals)
+        length = windows[..., 1] - windows[..., 0]
+        offsets = torch.arange(int(length.max()), device=windows.device)
+        mask = offsets < length[..., None]  # (batch, n, longest)
+        places = (windows[..., :1] + offsets).clamp(max=frames.shape[1] - 1)
+        rows = torch.arange(len(frames), device=windows.device)[:, None, None]
+        cut = frames[rows, places].flatten(0, 1)
+        mask = mask.flatten(0, 1)
+        seen = self.see.over_time(cut, mask) + self.place[: len(offsets)]
+        return seen * mask[..., None], mask
+
+
+class _PictureMap(nn.Module):
+    """VisualMap, then residual convolutions, each of which sees three locations in a row."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.map = VisualMap(config.visual)
+        channels = self.map.channels
+        self.deeper = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+            )
+            for _ in range(config.deeper)
+        )
+        self.dense = nn.Linear(channels, config.size)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        side = self.map.config.map_side
+        seen = self.map(pictures).transpose(1, 2).unflatten(2, (side, side))
+        for layer in self.deeper:
+            seen = seen + layer(seen)
+        dense: Tensor = self.dense(seen.flatten(2).transpose(1, 2))
+        return dense
+
+
+class _ClipFrames(nn.Module):
+    """Frames through one CNN, each beside what changed since the frame before, which stands in for
+    the paper's local motion features; then each vector beside its neighbours'."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        visual = config.visual
+        layers: list[nn.Module] = []
+        before = 8  # colours, what changed in them, and where
+        for place, channels in enumerate(visual.channels):
+            layers += [
+                nn.Conv2d(before, channels, 3 if place else 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+            ]
+            before = channels
+        self.convolutions = nn.Sequential(*layers)
+        self.narrow = nn.Conv2d(before, visual.narrow, 1)
+        self.dense = nn.Linear(visual.narrow * visual.map_side**2, visual.size)
+        self.near = nn.Linear(3 * visual.size, config.size)
+        steps = torch.linspace(-1.0, 1.0, visual.side)
+        across, down = torch.meshgrid(steps, steps, indexing="xy")
+        self.where: Tensor
+        self.register_buffer("where", torch.stack([across, down]), persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        frames = self.frames(clips)
+        return self.over_time(frames, None)
+
+    def frames(self, clips: Tensor) -> Tensor:
+        """(batch, frames, side, side, 3) uint8 -> (batch, frames, visual.size)."""
+        pixels = clips.permute(0, 1, 4, 2, 3).to(self.where.dtype) / 127.5 - 1.0
+        change = torch.cat([torch.zeros_like(pixels[:, :1]), pixels[:, 1:] - pixels[:, :-1]], 1)
+        where = self.where.expand(*pixels.shape[:2], -1, -1, -1)
+        both = torch.cat([pixels, change, where], dim=2).flatten(0, 1)
+        # a third faster on a processor than channel by channel
+        seen = self.convolutions(both.contiguous(memory_format=torch.channels_last))
+        narrow = torch.relu(self.narrow(seen)).flatten(1)
+        return torch.relu(self.dense(narrow)).view(*clips.shape[:2], -1)
+
+    def over_time(self, frames: Tensor, mask: Tensor | None) -> Tensor:
+        """Each frame's vector from its own and its neighbours'; those that the mask leaves out and
+        those beyond the ends count as 0."""
+        if mask is not None:
+            frames = frames * mask[..., None]
+        padded = F.pad(frames, (0, 0, 1, 1))
+        near: Tensor = self.near(torch.cat([padded[:, :-2], frames, padded[:, 2:]], dim=2))
+        return near
+
+
+def cells_of(boxes: npt.NDArray[np.float64], side: float, cells: int) -> npt.NDArray[np.float64]:
+    """How much of each cell of a map boxes cover: boxes (n, 4) in a picture `side` pixels wide and
+    high -> (n, cells * cells), parts of a cell's area in [0, 1], row by row."""
+    edges = np.arange(cells + 1) * side / cells
+
+    def covered(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Any:
+        first = np.maximum(low[:, None], edges[None, :-1])
+        last = np.minimum(high[:, None], edges[None, 1:])
+        return (last - first).clip(0.0) * cells / side
+
+    across, down = covered(boxes[:, 0], boxes[:, 2]), covered(boxes[:, 1], boxes[:, 3])
+    area: npt.NDArray[np.float64] = down[:, :, None] * across[:, None, :]
+    return area.reshape(len(boxes), -1)

@@ -1,0 +1,89 @@
+"""Inputs as the dual encoder's networks take them: texts, named things, windows of a clip. Knows no
+network and no training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.media.regions import Regions, crops, whole_picture_first
+from harness.types import NamedBox, Picture, Question
+
+from .region_encoder import PictureRegions, RegionBatch, RegionConfig
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+MOST_TOKENS = 48
+
+
+def with_tags_as_words(text: str) -> str:
+    """ "[0,2] are red" -> "tag0 tag2 are red": a word of its own for each thing that is named."""
+    return re.sub(r"\[(\d+(?:,\d+)*)\]", lambda tags: _tag_words(tags[1]), text)
+
+
+def _tag_words(tags: str) -> str:
+    return " ".join(f"tag{tag}" for tag in tags.split(","))
+
+
+def choice_text(question: Question, choice: str) -> str:
+    """What a choice claims, as one text: the question, what is given, and the choice."""
+    return with_tags_as_words(" ".join(filter(None, (question.text, question.given, choice))))
+
+
+def answer_text(question: str, answer: str) -> str:
+    return f"{question} {answer}"
+
+
+def regions_of_objects(
+    picture: Picture, objects: Sequence[NamedBox], config: RegionConfig
+) -> PictureRegions:
+    """The whole picture and then the named things, in the order of their tags."""
+    pixels = picture.read()
+    height, width = pixels.shape[:2]
+    boxes = np.array([thing.box for thing in objects], dtype=np.float64).reshape(-1, 4)
+    low = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
+    high = np.ceil(boxes[:, 2:]).clip(low + 1, (width, height))
+    regions = Regions(np.concatenate([low, high], axis=1).astype(np.int64))
+    return PictureRegions(
+        crops(pixels, regions, config.side),
+        whole_picture_first(pixels, regions),
+        np.array([width, height]),
+    )
+
+
+def tags_of(batch: RegionBatch, most: int) -> Tensor:
+    """(pictures, regions) the tag of each region from 1 on, 0 for the whole picture and padding."""
+    places = torch.arange(batch.mask.shape[1], device=batch.mask.device).clamp(max=most)
+    return places * batch.mask
+
+
+def windows_of(frames: int, lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    """(windows, 2): every window of these lengths, as first frame and the one after the last."""
+    windows = [
+        (start, start + length)
+        for length in lengths
+        if length <= frames
+        for start in range(frames - length + 1)
+    ]
+    return np.array(windows or [(0, frames)], dtype=np.int64)
+
+
+def as_window(moment: tuple[float, float], duration: float, frames: int) -> tuple[int, int]:
+    """A moment in seconds as the frames nearest to it, at least one."""
+    start, end = moment
+    first = min(max(round(start / duration * frames), 0), frames - 1)
+    return first, min(max(round(end / duration * frames), first + 1), frames)
+
+
+def pad_texts(texts: Sequence[Sequence[int]]) -> Tensor:
+    """(texts, longest) token ids, 0 = padding at the end."""
+    padded = torch.zeros(len(texts), max([1, *map(len, texts)]), dtype=torch.long)
+    for row, ids in enumerate(texts):
+        padded[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+    return padded

@@ -1,0 +1,122 @@
+"""How the dual encoder is trained for each task, and what `harness train --set` may change. Knows
+no network and no data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, get_args
+
+from harness.errors import BadInput
+
+from .nce import Objective
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how hard to train, and how large a model. Every field is an option of
+    `harness train --set name=value`."""
+
+    objective: str = "infonce"  # nce, infonce, hinge, hinge-sum
+    correction: str = "yes"  # nce: the log k; "no" is Dai & Lin's code
+    margin: float = 0.2  # hinge
+    hard_negatives: str = "none"  # "foils": captions of the same words that do not hold
+    across: str = "yes"  # mismatches are also the other texts and visuals of the batch
+    epochs: int = 8
+    batch: int = 128  # visuals
+    texts: int = 2  # drawn of each visual's
+    foils: int = 1  # drawn of each text's own mismatches
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    channels: str = "32,48,64,64"
+    stem: int = 2
+    narrow: int = 48
+    side: int = 96
+    frames: int = 0
+    size: int = 256
+    word_size: int = 64
+    text_hidden: int = 128
+    eye: str = "pictures"  # or "regions": by the crops of what stands out
+    regions: str = "segments"
+    region_size: int = 96
+    region_layers: int = 2
+    bank: int = 4000  # captions to choose from
+
+
+_CLIPS = Recipe(
+    eye="clips",
+    epochs=6,
+    batch=64,
+    channels="16,32,48,64",
+    narrow=32,
+    side=64,
+    frames=16,
+    size=192,
+)
+_REGIONS = Recipe(
+    eye="regions", epochs=6, batch=64, texts=6, foils=7, across="no", learning_rate=1e-3
+)
+_MOMENTS = replace(
+    _CLIPS, eye="moments", frames=32, side=32, channels="16,32,48", size=128, across="no"
+)
+RECIPES = {
+    "retrieval": Recipe(hard_negatives="foils"),
+    "captioning": Recipe(),
+    "video-retrieval": replace(_CLIPS, hard_negatives="foils"),
+    "video-captioning": _CLIPS,
+    "vqa": _REGIONS,
+    "spatial-localization": _REGIONS,
+    "temporal-localization": _MOMENTS,
+}
+
+
+def recipe_for(task: str, options: dict[str, str]) -> Recipe:
+    """The recipe of a task, changed by --set options. BadInput for unknown ones."""
+    recipe = RECIPES.get(task)
+    if recipe is None:
+        raise BadInput(f"nce cannot be trained for {task}; only for {', '.join(RECIPES)}")
+    known = {field.name: field for field in fields(Recipe)}
+    changes: dict[str, Any] = {}
+    for option, value in options.items():
+        if option not in known:
+            raise BadInput(f"--set {option}: unknown; choose from {', '.join(known)}")
+        kind = type(getattr(recipe, option))
+        try:
+            changes[option] = kind(value)
+        except ValueError:
+            raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
+    eyes = ("pictures", "regions") if recipe.eye == "pictures" else (recipe.eye,)
+    recipe = replace(recipe, **changes)
+    if recipe.eye not in eyes:
+        raise BadInput(f"--set eye={recipe.eye}: must be {' or '.join(eyes)} for {task}")
+    _check_recipe(recipe)
+    return recipe
+
+
+_CHOICES = {
+    "objective": get_args(Objective),
+    "correction": ("yes", "no"),
+    "hard_negatives": ("none", "foils"),
+    "across": ("yes", "no"),
+    "regions": ("segments", "grid"),
+}
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    for name, choices in _CHOICES.items():
+        if getattr(recipe, name) not in choices:
+            raise BadInput(f"--set {name}={getattr(recipe, name)}: must be {' or '.join(choices)}")
+    for name, value in asdict(recipe).items():
+        if isinstance(value, int) and value < 1 and name not in ("foils", "frames"):
+            raise BadInput(f"--set {name}={value}: must be 1 or more")
+    channels = recipe.channels.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in channels):
+        raise BadInput(f"--set channels={recipe.channels}: must be numbers, as 32,48,64,64")
+    if recipe.stem not in (2, 4):
+        raise BadInput(f"--set stem={recipe.stem}: must be 2 or 4")
+    fold = recipe.stem * 2 ** (len(channels) - 1)
+    if recipe.side % fold:
+        raise BadInput(f"--set side={recipe.side}: must be a multiple of {fold}")
+    if recipe.size % 2:
+        raise BadInput(f"--set size={recipe.size}: must be even")
+    if recipe.region_size % 4:
+        raise BadInput(f"--set region_size={recipe.region_size}: must be a multiple of 4")

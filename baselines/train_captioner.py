@@ -1,0 +1,379 @@
+"""Trains the attention captioners for any of their tasks, through transformers.Trainer, on any data
+set with a training part. Writes a weights folder with its card. Knows no scoring but what its curve
+shows."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+
+from harness.errors import BadInput
+from harness.store import write_json
+from harness.types import Dataset, ModelDescription, TrainRequest
+
+from .attention_decoder import AttentionDecoderConfig
+from .captioner import CaptioningModel
+from .captioner_examples import Collator, examples_of, labels_of, texts_of
+from .captioner_losses import WithLosses
+from .captioner_network import (
+    CaptionerConfig,
+    CaptionerNetwork,
+    CaptionWords,
+    learn_words,
+    read_folder,
+    save_folder,
+)
+from .captioner_validation import validate
+from .captioner_vision import VisionConfig
+from .nce_examples import moment_lengths
+from .train_nce import PlainProgress
+from .train_vlbert import _last_whole_checkpoint
+from .visual_encoder import VisualConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how hard to train, and how large a model. Every field is an option of
+    `harness train --set name=value`."""
+
+    objective: str = "soft"  # soft, hard (REINFORCE), nce (against --set reference=FOLDER)
+    reference: str = ""  # weights of a likelihood-trained captioner, to start from and to beat
+    mismatches: int = 5  # nce: other visuals' captions for each
+    correction: str = "yes"  # nce: the log nu; "no" is Dai & Lin's code
+    doubly_stochastic: float = 0.05  # lambda
+    doubly_stochastic_form: str = "paper"  # or official
+    region_loss: float = 1.0  # naming what is at a location, where things are annotated
+    attention_loss: float = 0.5  # looking, at the end of an expression, at the box it speaks of
+    window_loss: float = 2.0  # telling a moment's window from others of its clip
+    windows: int = 8
+    nothing: float = 0.05  # share of texts learnt without a visual, for calibrated likelihoods
+    epochs: int = 12
+    batch: int = 32  # visuals
+    texts: int = 2  # drawn of each visual's
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    vision: str = "pictures"  # clips, efficientnet-lite0
+    side: int = 96
+    channels: str = "32,48,64,96"
+    deeper: int = 2
+    frames: int = 0
+    narrow: int = 32  # clips: channels of a frame's map before it becomes a vector
+    frame_size: int = 128  # clips: of that vector
+    size: int = 96  # of an annotation vector
+    dim: int = 192
+    dim_word: int = 64
+    layers_att: int = 2
+    dropout: str = "none"  # official, modern
+    dropout_rate: float = 0.5
+    mask_padding: str = "no"
+    at_least: int = 1  # a word stands in the captions so often, or it is unknown
+    beam: int = 3
+    by_length: str = "no"
+    calibrated: str = "yes"
+    locate_by: str = "end"  # mean
+    most_words: int = 48
+    validated: int = 200  # validation samples that the curve is measured on
+
+
+_CLIPS = Recipe(
+    epochs=10,
+    doubly_stochastic=0.0,
+    vision="clips",
+    side=64,
+    channels="16,32,48,64",
+    frames=16,
+    size=128,
+    dim=160,
+    layers_att=1,
+)
+RECIPES = {
+    "captioning": Recipe(),
+    "retrieval": Recipe(),
+    "spatial-localization": Recipe(texts=3, epochs=8, dim=128, most_words=24),
+    "video-captioning": _CLIPS,
+    "video-retrieval": _CLIPS,
+    "temporal-localization": replace(
+        _CLIPS, texts=1, side=32, channels="16,32,48", frames=32, dim=128, mask_padding="yes"
+    ),
+}
+_OF_PICTURES = ("captioning", "retrieval", "spatial-localization")
+
+
+def recipe_for(task: str, options: dict[str, str]) -> Recipe:
+    """The recipe of a task, changed by --set options. BadInput for unknown ones."""
+    recipe = RECIPES.get(task)
+    if recipe is None:
+        raise BadInput(f"captioners cannot be trained for {task}; only for {', '.join(RECIPES)}")
+    known = {field.name: field for field in fields(Recipe)}
+    changes: dict[str, Any] = {}
+    for option, value in options.items():
+        if option not in known:
+            raise BadInput(f"--set {option}: unknown; choose from {', '.join(known)}")
+        kind = type(getattr(recipe, option))
+        try:
+            changes[option] = kind(value)
+        except ValueError:
+            raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
+    recipe = replace(recipe, **changes)
+    _check_recipe(recipe)
+    return recipe
+
+
+_CHOICES = {
+    "objective": ("soft", "hard", "nce"),
+    "doubly_stochastic_form": ("paper", "official"),
+    "correction": ("yes", "no"),
+    "vision": ("pictures", "clips", "efficientnet-lite0"),
+    "dropout": ("none", "official", "modern"),
+    "mask_padding": ("yes", "no"),
+    "by_length": ("yes", "no"),
+    "calibrated": ("yes", "no"),
+    "locate_by": ("end", "mean"),
+}
+_MAY_BE_0 = ("deeper", "frames", "windows")
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    for name, choices in _CHOICES.items():
+        if getattr(recipe, name) not in choices:
+            raise BadInput(f"--set {name}={getattr(recipe, name)}: must be {' or '.join(choices)}")
+    for name, value in asdict(recipe).items():
+        if isinstance(value, int) and value < (0 if name in _MAY_BE_0 else 1):
+            raise BadInput(f"--set {name}={value}: too small")
+        if isinstance(value, float) and not 0.0 <= value < 1e6:
+            raise BadInput(f"--set {name}={value}: must be a number from 0 on")
+    channels = recipe.channels.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in channels):
+        raise BadInput(f"--set channels={recipe.channels}: must be numbers, as 32,48,64,96")
+    if recipe.side % 2 ** len(channels):
+        raise BadInput(f"--set side={recipe.side}: must be a multiple of {2 ** len(channels)}")
+    if (recipe.objective == "nce") != bool(recipe.reference):
+        raise BadInput(
+            "--set objective=nce learns against a frozen reference: give --set reference=FOLDER, "
+            "weights trained by likelihood, and for no other objective"
+        )
+
+
+# ---------------------------------------------------------------- learning
+
+
+class CurveTrainer(Trainer):
+    """Trainer whose evaluation is what validate() measures of the model as users have it."""
+
+    def __init__(self, model_of: Any, validation: Dataset | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_of, self.validation = model_of, validation
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        assert self.model is not None
+        assert self.validation is not None
+        measured = validate(self.model_of(), self.validation)
+        metrics = {"epoch": self.state.epoch or 0.0}
+        metrics |= {f"eval_{name}": value for name, value in measured.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        self.model.train()
+        return metrics
+
+
+def train_show_attend_tell(request: TrainRequest) -> None:
+    """Trains on pictures and writes the folder."""
+    _check_task(request, pictures=True)
+    _train(request)
+
+
+def train_temporal_attention(request: TrainRequest) -> None:
+    """Trains on clips and writes the folder."""
+    _check_task(request, pictures=False)
+    _train(request)
+
+
+def _check_task(request: TrainRequest, pictures: bool) -> None:
+    if (request.task in _OF_PICTURES) != pictures:
+        tasks = [task for task in RECIPES if (task in _OF_PICTURES) == pictures]
+        raise BadInput(f"this model is trained for {', '.join(tasks)}, not for {request.task}")
+
+
+def _train(request: TrainRequest) -> None:
+    recipe = recipe_for(request.task, dict(request.options))
+    checkpoints = _prepare_checkpoints(request, recipe)
+    set_seed(request.seed)
+    start = time.monotonic()
+    network, words, config = _start(request, recipe)
+    reference = copy.deepcopy(network) if recipe.objective == "nce" else None
+    labels = (
+        labels_of(request.train) if recipe.region_loss and config.vision.kind == "pictures" else {}
+    )
+    examples = examples_of(request.train, words, config, labels)
+    print(f"{time.monotonic() - start:6.0f} s  {len(examples)} visuals read", flush=True)
+    validation = request.validation and replace(
+        request.validation, samples=request.validation.samples[: recipe.validated]
+    )
+    trainer = CurveTrainer(
+        lambda: CaptioningModel(network, words, config, ModelDescription(), request.device),
+        validation,
+        model=WithLosses(network, recipe, len(labels), reference),
+        args=_arguments(request, recipe, bool(validation)),
+        train_dataset=examples,
+        eval_dataset=examples[:1],
+        data_collator=Collator(config, len(labels), recipe.texts, recipe.windows),
+        callbacks=[PlainProgress()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+    save_folder(request.output, network, words, config)
+    curve = [entry for entry in trainer.state.log_history if any("eval" in key for key in entry)]
+    (request.output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
+    _write_card(request, recipe, config, network, curve, time.monotonic() - start)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _prepare_checkpoints(request: TrainRequest, recipe: Recipe) -> Path:
+    """The folder of checkpoints, emptied on --restart. BadInput if it holds those of another
+    training, which must not go on as this one."""
+    folder = request.output / "checkpoints"
+    asked = {
+        "task": f"{request.task}/{request.dataset}",
+        "recipe": asdict(recipe),
+        "seed": request.seed,
+        "data_sha256": request.train.sha256,
+        "samples": len(request.train.samples),
+    }
+    if not request.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    noted = folder / "request.json"
+    if noted.is_file():
+        try:
+            same = json.loads(noted.read_text(encoding="utf-8")) == asked
+        except ValueError:
+            same = False
+        if not same:
+            raise BadInput(f"{folder}: of another training that was stopped; give --restart or -o")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(noted, asked)
+    return folder
+
+
+def _start(
+    request: TrainRequest, recipe: Recipe
+) -> tuple[CaptionerNetwork, CaptionWords, CaptionerConfig]:
+    """A new network, or the reference's, whose sizes and words stay."""
+    if recipe.reference:
+        network, words, config = read_folder(Path(recipe.reference))
+        return network, words, _searching(config, request, recipe)
+    words = learn_words(texts_of(request.train), recipe.at_least)
+    config = _searching(_config(request, recipe, len(words)), request, recipe)
+    return CaptionerNetwork(config), words, config
+
+
+def _searching(config: CaptionerConfig, request: TrainRequest, recipe: Recipe) -> CaptionerConfig:
+    """With the options that move no weight."""
+    locate_by: Any = recipe.locate_by
+    return replace(
+        config,
+        trained_on=f"{request.task}/{request.dataset}",
+        beam=recipe.beam,
+        by_length=recipe.by_length == "yes",
+        calibrated=recipe.calibrated == "yes",
+        locate_by=locate_by,
+        most_words=recipe.most_words,
+    )
+
+
+def _config(request: TrainRequest, recipe: Recipe, words: int) -> CaptionerConfig:
+    kind: Any = recipe.vision
+    dropout: Any = recipe.dropout
+    visual = VisualConfig(
+        side=recipe.side,
+        channels=tuple(map(int, recipe.channels.split(","))),
+        size=recipe.frame_size,
+        narrow=recipe.narrow,
+        frames=recipe.frames,
+    )
+    decoder = AttentionDecoderConfig(
+        n_words=words,
+        dim_word=recipe.dim_word,
+        ctx_dim=recipe.size,
+        dim=recipe.dim,
+        n_layers_att=recipe.layers_att,
+        n_layers_init=1,
+        dropout=dropout,
+        dropout_rate=recipe.dropout_rate,
+        mask_padding=recipe.mask_padding == "yes",
+    )
+    moments = request.task == "temporal-localization"
+    return CaptionerConfig(
+        VisionConfig(kind, visual, recipe.deeper, recipe.size),
+        decoder,
+        hard=recipe.objective == "hard",
+        moment_lengths=moment_lengths(request.train, recipe.frames) if moments else (),
+    )
+
+
+def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(request.output / "checkpoints"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup_steps=100,
+        lr_scheduler_type="cosine",
+        max_grad_norm=5.0,
+        seed=request.seed,
+        use_cpu=request.device == "cpu",
+        eval_strategy="epoch" if evaluates else "no",
+        save_strategy="epoch",
+        save_total_limit=2,
+        logging_strategy="epoch",
+        remove_unused_columns=False,
+        label_names=["owners"],
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    # one device: the rows of a batch refer to its visuals and are not to be split
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
+def _write_card(
+    request: TrainRequest,
+    recipe: Recipe,
+    config: CaptionerConfig,
+    network: CaptionerNetwork,
+    curve: list[dict[str, float]],
+    seconds: float,
+) -> None:
+    parameters = sum(p.numel() for p in network.parameters())
+    measured = {name[5:]: v for name, v in (curve[-1] if curve else {}).items() if "eval_" in name}
+    at_the_end = ", ".join(f"{name} {100 * value:.1f}" for name, value in measured.items())
+    lines = [
+        f"# {request.output.name}",
+        "",
+        f"An LSTM that attends to {config.vision.locations} annotation vectors of "
+        f"{config.vision.size} ({config.vision.kind}; objective {recipe.objective}), trained on "
+        f"{config.trained_on}, {request.train.split}: {len(request.train.samples):,} samples, data "
+        f"sha256 `{request.train.sha256}`.",
+        "",
+        f"- command: `{request.command}`",
+        f"- seed {request.seed}, device {request.device}, {seconds:.0f} s with the reading of "
+        "visuals (of the last start, if it was resumed)",
+        f"- {parameters:,} parameters, stored in fp16, computed in fp32",
+        f"- recipe: {recipe}",
+        f"- validation at the end, on {recipe.validated} samples, x 100: "
+        f"{at_the_end or 'not measured'} (every epoch in curve.json)",
+        "",
+    ]
+    (request.output / "card.md").write_text("\n".join(lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training examples for the captioners: a visual with texts about it, and, where the data set tells,
+"""Training examples for the captioners: a visual with texts about it and, where the data set tells,
 what is where in it. Knows no network."""
 
 from __future__ import annotations

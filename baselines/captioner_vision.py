@@ -4,7 +4,7 @@ a picture, a vector a frame of a clip. Knows no words."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,7 +27,7 @@ class VisionConfig:
     CNN's sizes. `deeper`: convolutions over the map, for things larger than its locations."""
 
     kind: VisionKind = "pictures"
-    visual: VisualConfig = VisualConfig()
+    visual: VisualConfig = field(default_factory=VisualConfig)
     deeper: int = 2
     size: int = 96
 

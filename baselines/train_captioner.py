@@ -1,6 +1,7 @@
 """Trains the attention captioners for any of their tasks, through transformers.Trainer, on any data
 set with a training part. Writes a weights folder with its card. Knows no scoring but what its curve
-shows."""
+shows.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 

@@ -63,10 +63,11 @@ def predict_set(
     *,
     batch_size: int,
     progress: Progress | None = None,
+    known: Path | None = None,
 ) -> dict[str, Record]:
     """The same for a task whose predictions depend on the whole set: the log is written at the end,
     and until then the task keeps what it has in the folder named like the log. Of that folder only
-    the model's own `scores.npy` stays, in the run folder."""
+    the model's own scores stay, in the run folder."""
     done = drop_failed(log)
     if all(sample.id in done for sample in samples):
         return done
@@ -75,7 +76,7 @@ def predict_set(
     report = progress or (lambda done, total: None)
     began = time.perf_counter()
     try:
-        predictions = task.predict_set(model, samples, folder, batch_size, report)
+        predictions = task.predict_set(model, samples, folder, batch_size, report, known)
         records = _records(task, samples, predictions)
     except HarnessError:
         raise
@@ -87,8 +88,9 @@ def predict_set(
     with (log.parent / "timing.jsonl").open("a") as timing:
         entry = {"log": log.name, "start": 0, "samples": len(samples), "seconds": seconds}
         timing.write(json.dumps(entry) + "\n")
-    if log.stem == "samples" and (folder / "scores.npy").is_file():
-        (folder / "scores.npy").replace(log.with_name("scores.npy"))
+    if log.stem == "samples":
+        for path in folder.glob("scores.*"):
+            path.replace(log.with_name(path.name))
     shutil.rmtree(folder)
     return done | {record.id: record for record in records}
 

@@ -140,9 +140,15 @@ class Setting:
         return self._opened[split]
 
     def predict(
-        self, model: Any, samples: Sequence[Sample], log: Path, what: str
+        self,
+        model: Any,
+        samples: Sequence[Sample],
+        log: Path,
+        what: str,
+        known: Path | None = None,
     ) -> dict[str, Record]:
-        """Records of all these samples by id, from the log as far as it holds them."""
+        """Records of all these samples by id, from the log as far as it holds them. `known`: see
+        SetTask."""
         batch_size = self.request.batch_size
 
         def progress(done: int, total: int) -> None:
@@ -150,7 +156,9 @@ class Setting:
 
         if self.task_spec.whole_set:
             task = cast(SetTask, self.task)
-            return predict_set(task, model, samples, log, batch_size=batch_size, progress=progress)
+            return predict_set(
+                task, model, samples, log, batch_size=batch_size, progress=progress, known=known
+            )
         return predict(
             self.task,
             model,

@@ -403,9 +403,12 @@ class SetTask(Task, Protocol):
         folder: Path,
         batch_size: int,
         progress: Callable[[int, int], None],
+        known: Path | None = None,
     ) -> Sequence[Json]:
         """One prediction a sample, in order. What it keeps in `folder`, to go on with when stopped,
-        is its own; it sees ids and inputs, no targets."""
+        is its own; of that, files named scores.* stay in the run folder. `known` is the folder of a
+        run of the same model on the same samples with their visuals dealt otherwise, whose scores
+        need not be computed again. It sees ids and inputs, no targets."""
 
 
 # ---------------------------------------------------------------- specs, named by entry points

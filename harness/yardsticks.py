@@ -84,7 +84,8 @@ def _control(
     # another share of the samples, or other blind weights, have a log of their own
     mark = (model.description.weights_sha256 or "")[:8] if name not in ("shuffled", "blind") else ""
     log = folder / f"{name}-{len(samples)}{mark and '-'}{mark}.jsonl"
-    records = setting.predict(model, samples, log, f"control {name}")
+    known = folder.parent if name == "shuffled" else None
+    records = setting.predict(model, samples, log, f"control {name}", known)
     control = setting.score(samples, records)
     if control.coverage.unscored:
         return {"reason": f"{control.coverage.unscored} of its {len(samples)} samples failed"}

@@ -10,7 +10,8 @@ visuals. {"binding": [[score, score of the foil], ...]} where captions have foil
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,16 +72,17 @@ class RetrievalTask:
         folder: Path,
         batch_size: int,
         progress: Progress,
+        known: Path | None = None,
     ) -> list[Json]:
         entries: list[CaptionedVisual] = [sample.input for sample in samples]
         predictions: list[Json] = [{} for _ in entries]
         for number, (name, members) in enumerate(_galleries(entries).items()):
-            score = _Scoring(model, folder, f"{number}-", batch_size, progress)
+            score = _Scoring(model, folder, f"{number}-", batch_size, progress, known)
             here = [entries[place] for place in members]
             scores = score.matrix([entry.visual for entry in here], _texts(here))
             found = _standings(scores, here)
             if isinstance(scores, np.ndarray) and scores.nbytes <= _KEPT and not name:
-                np.save(folder / "scores.npy", scores)
+                _keep(scores, [entry.visual.id for entry in here], folder)
             foiled = score.against_foils(here)
             for place, prediction, pairs in zip(members, found, foiled, strict=True):
                 predictions[place] = prediction | ({"binding": pairs} if pairs else {})
@@ -185,6 +187,23 @@ def _triples(standing: Standing) -> list[list[int]]:
     return triples
 
 
+def _keep(scores: FloatArray, visuals: Sequence[str], folder: Path) -> None:
+    np.save(folder / "scores.npy", scores)
+    (folder / "scores.json").write_text(json.dumps({"visuals": visuals}), encoding="utf-8")
+
+
+def _kept_scores(folder: Path | None, visuals: Iterable[str], texts: int) -> FloatArray | None:
+    """(visuals, texts) from the scores that a run folder keeps, or None if it lacks any of them."""
+    if folder is None or not (folder / "scores.json").is_file():
+        return None
+    kept = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["visuals"]
+    row = {id: number for number, id in enumerate(kept)}
+    scores = np.load(folder / "scores.npy", allow_pickle=False)
+    if scores.shape != (len(kept), texts) or not all(id in row for id in visuals):
+        return None
+    return np.asarray(scores[[row[id] for id in visuals]])
+
+
 @dataclass(frozen=True)
 class _Scoring:
     """Scores of one gallery by one model. What is computed is kept in `folder` batch by batch, so
@@ -195,6 +214,7 @@ class _Scoring:
     prefix: str  # of the files' names, one a gallery
     batch_size: int
     progress: Progress
+    known: Path | None = None
 
     def matrix(self, visuals: Sequence[Visual], texts: Sequence[str]) -> Any:
         """(visuals, texts) scores, or ScoreBlocks of them where they are too many to hold. A visual
@@ -207,6 +227,9 @@ class _Scoring:
         shuffled = [texts[column] for column in order]
         columns = np.empty(len(texts), dtype=np.int64)
         columns[order] = np.arange(len(texts))
+        found = _kept_scores(self.known, distinct, len(texts))
+        if found is not None:
+            return found[rows]
         if not hasattr(self.model, "embed_visuals"):
             return self._pairs(list(distinct.values()), shuffled)[rows][:, columns]
         embedded = self._embedded("visuals", list(distinct.values()), self.model.embed_visuals)

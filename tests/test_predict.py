@@ -276,6 +276,7 @@ class FakeSetTask(FakeTask):
         folder: Path,
         batch_size: int,
         progress: Callable[[int, int], None],
+        known: Path | None = None,
     ) -> Sequence[Json]:
         answers: list[str] = []
         for start in range(0, len(samples), batch_size):
@@ -397,10 +398,10 @@ def test_two_logs_of_one_folder_keep_their_parts_apart(tmp_path: Path) -> None:
 
     class Asking(FakeSetTask):
         def predict_set(
-            self, model: FakeModel, samples: Any, folder: Path, batch_size: int, progress: Any
+            self, model: FakeModel, samples: Any, folder: Path, *more: Any
         ) -> Sequence[Json]:
             folders.append(folder)
-            return super().predict_set(model, samples, folder, batch_size, progress)
+            return super().predict_set(model, samples, folder, *more)
 
     folders: list[Path] = []
     for name in ("shuffled-20.jsonl", "blind-20.jsonl"):

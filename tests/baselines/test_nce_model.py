@@ -4,9 +4,11 @@ not change, and going on after a stop."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -68,27 +70,43 @@ def request(output: Path, task: str = "spatial-localization/toybox", **changes: 
     )
 
 
+Trained = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Task -> a folder trained for it, once; to be copied before it is changed."""
+    folders: dict[str, Path] = {}
+
+    def train(task: str) -> Path:
+        if task not in folders:
+            folders[task] = tmp_path_factory.mktemp("trained") / "weights"
+            train_nce(request(folders[task], task, epochs="1"))
+        return folders[task]
+
+    return train
+
+
 def loaded(task: str, folder: Path) -> NceModel:
     name, _, dataset = task.partition("/")
     return load_nce(LoadRequest(name, dataset, weights=folder))
 
 
 @pytest.mark.parametrize("task", MODULES)
-def test_each_task_trains_a_folder_that_predicts(task: str, tmp_path: Path) -> None:
-    train_nce(request(tmp_path / "weights", task, epochs="1"))
-    written = {path.name for path in (tmp_path / "weights").iterdir()}
+def test_each_task_trains_a_folder_that_predicts(task: str, trained: Trained) -> None:
+    written = {path.name for path in (trained(task)).iterdir()}
     bank = {"captions.txt"} if "captioning" in task else set()
     assert written == bank | {
         *("card.md", "config.json", "curve.json", "model.safetensors", "vocab.txt")
     }
-    model = loaded(task, tmp_path / "weights")
+    model = loaded(task, trained(task))
     inputs = [sample.input for sample in part(task, "val", 3).samples]
     visuals = [one.visual for one in inputs]
     if "retrieval" in task:
         assert np.allclose(np.linalg.norm(model.embed_visuals(visuals), axis=1), 1, atol=1e-5)
         assert model.embed_texts(inputs[0].texts).shape == (5, 16)
     elif "captioning" in task:
-        lines = (tmp_path / "weights" / "captions.txt").read_text().splitlines()
+        lines = (trained(task) / "captions.txt").read_text().splitlines()
         assert set(model.caption(visuals)) <= set(lines)
         assert len(lines) == 10
     elif task == "vqa/toybox":
@@ -118,10 +136,9 @@ def test_whole_pictures_can_be_seen_by_their_regions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "task", ["retrieval/toybox", "vqa/toybox-vcr", "temporal-localization/toybox"]
 )
-def test_bfloat16_stays_near_float32(task: str, tmp_path: Path) -> None:
-    train_nce(request(tmp_path / "weights", task, epochs="1"))
+def test_bfloat16_stays_near_float32(task: str, trained: Trained) -> None:
     name, _, dataset = task.partition("/")
-    asked = LoadRequest(name, dataset, weights=tmp_path / "weights")
+    asked = LoadRequest(name, dataset, weights=trained(task))
     wide, narrow = load_nce(asked), load_nce(replace(asked, dtype="bfloat16"))
     one = part(task, "val", 1).samples[0].input
     texts = ["a red star", "a blue cross moves up"]
@@ -136,12 +153,11 @@ def test_bfloat16_stays_near_float32(task: str, tmp_path: Path) -> None:
         assert len(narrow.find_moments([one])[0]) == 5
 
 
-def test_a_batch_gives_what_its_members_give_alone(tmp_path: Path) -> None:
+def test_a_batch_gives_what_its_members_give_alone(trained: Trained) -> None:
     task = "spatial-localization/toybox"
-    train_nce(request(tmp_path / "weights", task, epochs="1"))
     inputs = [sample.input for sample in part(task, "val", 9).samples]
-    together = loaded(task, tmp_path / "weights").locate(inputs)
-    alone = [loaded(task, tmp_path / "weights").locate([one])[0] for one in inputs]
+    together = loaded(task, trained(task)).locate(inputs)
+    alone = [loaded(task, trained(task)).locate([one])[0] for one in inputs]
     assert together == alone
 
 
@@ -185,7 +201,6 @@ def test_each_objective_trains_with_foils(objective: str, tmp_path: Path) -> Non
     asked = request(
         tmp_path / "weights",
         "retrieval/toybox",
-        *(),
         epochs="1",
         objective=objective,
         hard_negatives="foils",
@@ -199,9 +214,8 @@ def test_each_objective_trains_with_foils(objective: str, tmp_path: Path) -> Non
 # ---------------------------------------------------------------- examples
 
 
-def test_foils_stand_against_their_own_text_only(tmp_path: Path) -> None:
-    train_nce(request(tmp_path / "weights", "retrieval/toybox", epochs="1"))
-    network, vocabulary, config = read_folder(tmp_path / "weights")
+def test_foils_stand_against_their_own_text_only(trained: Trained) -> None:
+    network, vocabulary, config = read_folder(trained("retrieval/toybox"))
     assert network.config.eye == "pictures"
     pixels = np.zeros((96, 96, 3), dtype=np.uint8)
     examples = [
@@ -218,9 +232,8 @@ def test_foils_stand_against_their_own_text_only(tmp_path: Path) -> None:
     assert owner[:2] == vocabulary.encode("a square", 9)
 
 
-def test_without_hard_negatives_no_foil_is_learned_from(tmp_path: Path) -> None:
-    train_nce(request(tmp_path / "weights", "retrieval/toybox", epochs="1"))
-    config = read_folder(tmp_path / "weights")[2]
+def test_without_hard_negatives_no_foil_is_learned_from(trained: Trained) -> None:
+    config = read_folder(trained("retrieval/toybox"))[2]
     train = part("retrieval/toybox", "train", 3)
     assert not any(c.foils for e in examples_of(train, config, foils=False) for c in e.claims)
     assert any(c.foils for e in examples_of(train, config, foils=True) for c in e.claims)
@@ -241,10 +254,9 @@ def test_windows_are_all_of_the_lengths_given() -> None:
     assert as_window((7.99, 8.0), 8.0, 32) == (31, 32)
 
 
-def test_candidates_of_a_query_are_ranked_and_none_is_left_out(tmp_path: Path) -> None:
+def test_candidates_of_a_query_are_ranked_and_none_is_left_out(trained: Trained) -> None:
     task = "temporal-localization/toybox"
-    train_nce(request(tmp_path / "weights", task, epochs="1"))
-    model = loaded(task, tmp_path / "weights")
+    model = loaded(task, trained(task))
     candidates = ((0.0, 2.0), (2.0, 4.0), (0.0, 4.0), (0.0, 2.1))
     clip = Clip("c", lambda count: np.zeros((count, 20, 30, 3), np.uint8), 4.0)
     (ranked,) = model.find_moments([MomentQuery(clip, "a star moves", candidates)])
@@ -254,10 +266,9 @@ def test_candidates_of_a_query_are_ranked_and_none_is_left_out(tmp_path: Path) -
 # ---------------------------------------------------------------- refusals
 
 
-def test_a_picture_without_regions_has_no_box(tmp_path: Path) -> None:
+def test_a_picture_without_regions_has_no_box(trained: Trained) -> None:
     task = "spatial-localization/toybox"
-    train_nce(request(tmp_path / "weights", task, epochs="1"))
-    model = loaded(task, tmp_path / "weights")
+    model = loaded(task, trained(task))
     query = replace(
         part(task, "val", 1).samples[0].input,
         visual=Picture("grey", lambda: np.full((50, 60, 3), 128, np.uint8)),
@@ -265,17 +276,16 @@ def test_a_picture_without_regions_has_no_box(tmp_path: Path) -> None:
     assert model.locate([query]) == [None]
 
 
-def test_weights_of_another_task_are_refused(tmp_path: Path) -> None:
-    train_nce(request(tmp_path / "weights", epochs="1"))
+def test_weights_of_another_task_are_refused(trained: Trained) -> None:
     with pytest.raises(BadInput, match="trained for spatial-localization/toybox"):
-        loaded("retrieval/toybox", tmp_path / "weights")
+        loaded("retrieval/toybox", trained("spatial-localization/toybox"))
 
 
-def test_a_torn_or_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_torn_or_missing_file_is_named(tmp_path: Path, trained: Trained) -> None:
     with pytest.raises(BadInput, match="no such folder"):
         loaded("retrieval/toybox", tmp_path / "none")
     folder = tmp_path / "weights"
-    train_nce(request(folder, epochs="1"))
+    copytree(trained("spatial-localization/toybox"), folder)
     (folder / "model.safetensors").write_bytes(b"half")
     with pytest.raises(BadInput, match=r"model\.safetensors: unreadable"):
         loaded("spatial-localization/toybox", folder)

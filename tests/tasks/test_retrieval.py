@@ -869,3 +869,44 @@ def test_a_person_sees_captions_and_foils() -> None:
     shown = IMAGES.show(sample)
     assert list(shown.lines) == [("caption 1", "0.0"), ("caption 2", "0.1"), ("foil 2", "not so")]
     assert not shown.boxes
+
+
+# ---------------------------------------------------------------- scores that are known
+
+
+def shuffled(samples: Sequence[Sample]) -> list[Sample]:
+    dealt = [*samples[1:], samples[0]]
+    return [
+        Sample(
+            one.id,
+            CaptionedVisual(other.input.visual, one.input.texts, one.input.foils),
+            one.target,
+            one.group,
+        )
+        for one, other in zip(samples, dealt, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("kind", [Encoding, Pairing])
+def test_dealt_visuals_are_not_scored_again(kind: type[Table], tmp_path: Path) -> None:
+    samples = a_set([2, 1, 3])
+    scores = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    predict(kind(samples, scores), samples, tmp_path)  # the run folder keeps its scores
+    dealt, own = shuffled(samples), tmp_path / "dealt"
+    own.mkdir()
+    fresh = predict(kind(samples, scores), dealt, tmp_path / "fresh")
+    model = kind(samples, scores)
+    found = IMAGES.predict_set(model, dealt, own, 7, lambda done, total: None, tmp_path)
+    assert found == fresh
+    assert model.visuals == model.texts == []
+
+
+def test_scores_of_other_visuals_or_captions_are_not_taken_for_known(tmp_path: Path) -> None:
+    samples = a_set([2, 1, 3])
+    scores = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    predict(Encoding(samples[:2], scores[:2, :3]), samples[:2], tmp_path)
+    model = Encoding(samples, scores)
+    (tmp_path / "own").mkdir()
+    found = IMAGES.predict_set(model, samples, tmp_path / "own", 7, lambda d, n: None, tmp_path)
+    assert found == predict(Encoding(samples, scores), samples, tmp_path / "fresh")
+    assert sorted(model.visuals) == ["p0", "p1", "p2"]

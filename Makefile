@@ -20,7 +20,7 @@ eval: $(VENV)/installed  ## evaluate MODEL on TASK (vlbert on vqa)
 	@$(BIN)/harness eval --task $(TASK) --model $(MODEL) $(ARGS)
 
 test: $(VENV)/installed  ## the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed  ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,18 +36,31 @@ from .captioner_network import (
     read_folder,
 )
 from .captioner_vision import cells_of, read_visuals
-from .nce_model import as_window, windows_of
+from .moment_windows import apart, every_window, window_of
+from .pruned_likelihood import Level, gains, log_likelihoods, tree_of
 from .show_attend_tell import look_at
 
 if TYPE_CHECKING:
     from harness.types import FloatArray
 
 MOMENTS = 5  # found for each query
-_SAME_MOMENT = 0.7  # IoU from which the worse of two moments is left out
 _KEPT_VISUALS = 1024
 _MOST_REGIONS = 10
 # Tasks whose likelihoods a captioner of the same visuals gives: they have no weights of their own.
 _BY_CAPTIONER = {"retrieval": "captioning", "video-retrieval": "video-captioning"}
+
+
+@dataclass(frozen=True)
+class _Said:
+    """Texts, their tokens and beginnings, and log p of each beginning and of each text without a
+    visual."""
+
+    texts: tuple[str, ...]
+    tokens: Tensor
+    mask: Tensor
+    tree: list[Level]
+    expected: list[Tensor]
+    alone: Tensor
 
 
 class CaptioningModel:
@@ -66,10 +80,12 @@ class CaptioningModel:
         self.description = description
         self.device = device
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._last_said: _Said | None = None
 
     def forget(self) -> None:
         """Drops what it keeps of visuals: after a change of weights."""
         self._kept.clear()
+        self._last_said = None
 
     # ------------------------------------------------------------ captions
 
@@ -129,8 +145,8 @@ class CaptioningModel:
         new = list({v.id: v for v in visuals if v.id not in self._kept}.values())
         fresh: dict[str, Tensor] = {}
         if new:
-            given = torch.from_numpy(read_visuals(new, self.config.vision)).to(self.device)
-            seen = self.network.see(given)
+            given = torch.from_numpy(read_visuals(new, self.config.vision, self.device))
+            seen = self.network.see(given.to(self.device))
             fresh = {visual.id: row for visual, row in zip(new, seen, strict=True)}
         context = torch.stack([fresh[v.id] if v.id in fresh else self._kept[v.id] for v in visuals])
         self._kept.update(fresh)
@@ -144,16 +160,34 @@ class CaptioningModel:
     def score_pairs(self, visuals: Sequence[Picture | Clip], texts: Sequence[str]) -> FloatArray:
         """(visuals, texts): log p(text | visual); where the config says `calibrated`, minus the log
         p(text) that the model gives without a visual: the same order of visuals, and captions that
-        are likely anyway have no advantage."""
+        are likely anyway have no advantage. A text whose beginning the visual makes less likely by
+        `margin` counts as if the rest were as likely as without it; a margin of 0 reads all."""
         if not visuals or not texts:
             return np.zeros((len(visuals), len(texts)))
-        tokens, mask = pad_captions([self.words.encode(text) for text in texts])
-        tokens, mask = tokens.to(self.device), mask.to(self.device)
-        context = self._see(visuals)
-        if self.config.calibrated:
-            context = torch.cat([context, self.network.nothing[None].to(context.dtype)])
-        scores = score_captions(self.network.decoder, context, tokens, mask).double().cpu().numpy()
-        return scores[:-1] - scores[-1:] if self.config.calibrated else scores
+        context, decoder = self._see(visuals), self.network.decoder
+        said = self._said(texts)
+        if self.config.margin:
+            scores = gains(
+                decoder, context, said.tree, said.expected, self.config.margin, len(texts)
+            )
+        else:
+            scores = score_captions(decoder, context, said.tokens, said.mask) - said.alone
+        if not self.config.calibrated:
+            scores = scores + said.alone
+        return np.asarray(scores.double().cpu().numpy())
+
+    def _said(self, texts: Sequence[str]) -> _Said:
+        """What the scores of texts share over visuals, kept: batches of visuals meet the same."""
+        if self._last_said is None or self._last_said.texts != tuple(texts):
+            tokens, mask = pad_captions([self.words.encode(text) for text in texts])
+            tokens, mask = tokens.to(self.device), mask.to(self.device)
+            tree = tree_of(tokens, mask)
+            expected = log_likelihoods(self.network.decoder, self.network.nothing, tree)
+            alone = torch.zeros(len(texts), device=self.device)
+            for level, log_p in zip(tree, expected, strict=True):
+                alone[level.captions] = log_p[level.places]
+            self._last_said = _Said(tuple(texts), tokens, mask, tree, expected, alone)
+        return self._last_said
 
     # ------------------------------------------------------------ places
 
@@ -199,10 +233,10 @@ class CaptioningModel:
     def _moments_of(self, query: MomentQuery) -> list[tuple[float, float]]:
         frames, duration = self.config.vision.visual.frames, query.visual.duration
         if query.candidates:
-            windows = np.array([as_window(m, duration, frames) for m in query.candidates])
+            windows = np.array([window_of(m, duration, frames) for m in query.candidates])
             moments = list(query.candidates)
         else:
-            windows = windows_of(frames, self.config.moment_lengths)
+            windows = every_window(frames, self.config.moment_lengths)
             moments = [(a, b) for a, b in (windows * duration / frames).tolist()]
         clip = torch.from_numpy(read_visuals([query.visual], self.config.vision))
         context, context_mask = self.network.vision.windows(
@@ -218,7 +252,7 @@ class CaptioningModel:
         )[:, 0]
         order = scores.double().cpu().numpy().argsort(kind="stable")[::-1]
         ranked = [moments[place] for place in order.tolist()]
-        return ranked if query.candidates else _apart(ranked, MOMENTS)
+        return ranked if query.candidates else apart(ranked, MOMENTS)
 
 
 def looked_at(alphas: Tensor, mask: Tensor, by: str) -> Tensor:
@@ -230,22 +264,6 @@ def looked_at(alphas: Tensor, mask: Tensor, by: str) -> Tensor:
         last = mask.sum(dim=1) - 1
         return alphas[torch.arange(len(alphas), device=alphas.device), last]
     return (alphas * kept[..., None]).sum(dim=1) / kept.sum(dim=1, keepdim=True)
-
-
-def _apart(moments: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """The first `most` moments, without those that are nearly a better one."""
-    kept: list[tuple[float, float]] = []
-    for start, end in moments:
-        if all(_overlap((start, end), other) < _SAME_MOMENT for other in kept):
-            kept.append((start, end))
-        if len(kept) == most:
-            break
-    return kept
-
-
-def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
-    shared = min(a[1], b[1]) - max(a[0], b[0])
-    return shared / (max(a[1], b[1]) - min(a[0], b[0])) if shared > 0 else 0.0
 
 
 # ---------------------------------------------------------------- loading
@@ -281,6 +299,7 @@ def load_captioner(request: LoadRequest, name: str) -> CaptioningModel:
             "beam": config.beam,
             "by_length": config.by_length,
             "calibrated": config.calibrated,
+            "margin": config.margin,
         },
     )
     network = network.to(getattr(torch, request.dtype))

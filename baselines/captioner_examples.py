@@ -16,12 +16,10 @@ from harness.types import Dataset, Picture
 
 from .captioner_network import CaptionerConfig, CaptionWords, pad_captions
 from .captioner_vision import cells_of, read_visuals
-from .nce_model import as_window, windows_of
+from .moment_windows import Window, every_window, window_of
 
 _FARTHER = 0.7  # windows that overlap a moment less (IoU) are mismatches
 _READ_AT_ONCE = 64
-
-Window = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,11 @@ def _texts(sample: Any) -> Sequence[str]:
 
 
 def examples_of(
-    dataset: Dataset, words: CaptionWords, config: CaptionerConfig, labels: dict[str, int]
+    dataset: Dataset,
+    words: CaptionWords,
+    config: CaptionerConfig,
+    labels: dict[str, int],
+    device: str = "cpu",
 ) -> list[Example]:
     """An example a visual, in the data set's order. `labels`: words that annotate things, with
     their indices; empty where annotations are not learnt from."""
@@ -72,7 +74,7 @@ def examples_of(
     examples = []
     for start in range(0, len(together), _READ_AT_ONCE):
         some = together[start : start + _READ_AT_ONCE]
-        read = read_visuals([samples[0].input.visual for samples in some], config.vision)
+        read = read_visuals([samples[0].input.visual for samples in some], config.vision, device)
         for visual, samples in zip(read, some, strict=True):
             told = tuple(
                 told for sample in samples for told in _told(sample, words, config, visual)
@@ -93,7 +95,7 @@ def _told(
         box = (x1 / width, y1 / height, x2 / width, y2 / height)
     if hasattr(sample.target, "moments"):
         clip = sample.input.visual
-        window = as_window(sample.target.moments[0], clip.duration, config.vision.visual.frames)
+        window = window_of(sample.target.moments[0], clip.duration, config.vision.visual.frames)
     for text in _texts(sample):
         yield Told(words.encode(text)[-config.most_words :], box, window)
 
@@ -186,7 +188,7 @@ class Collator:
     def _windows(self, right: Window | None) -> list[Window]:
         """The right window and others, drawn."""
         assert right is not None
-        every = windows_of(self.config.vision.visual.frames, self.config.moment_lengths)
+        every = every_window(self.config.vision.visual.frames, self.config.moment_lengths)
         shared = np.minimum(every[:, 1], right[1]) - np.maximum(every[:, 0], right[0])
         whole = np.maximum(every[:, 1], right[1]) - np.minimum(every[:, 0], right[0])
         others = every[shared < _FARTHER * whole]

@@ -3,6 +3,7 @@ reference, and, for training only, what is annotated. Knows no data set and no o
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import torch
@@ -34,6 +35,8 @@ class Weights(Protocol):
     @property
     def region_loss(self) -> float: ...
     @property
+    def word_loss(self) -> float: ...
+    @property
     def attention_loss(self) -> float: ...
     @property
     def window_loss(self) -> float: ...
@@ -43,7 +46,7 @@ class Weights(Protocol):
 
 class WithLosses(nn.Module):
     """A network and the loss of a batch, as Collator makes it. `labels`: how many words annotate
-    things; the layer that names them, from the annotation vectors, is not kept."""
+    things; the layers that name them and spot words, from the annotation vectors, are not kept."""
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class WithLosses(nn.Module):
         self.network = network
         self.weights = weights
         self.naming = nn.Linear(network.config.vision.size, labels) if labels else None
+        vision, decoder = network.config.vision, network.config.decoder
+        self.spotting = nn.Linear(vision.size, decoder.n_words) if weights.word_loss else None
         self.baseline: Tensor
         self.register_buffer("baseline", torch.zeros(()))
         # in a list, so that it is neither trained nor kept in checkpoints
@@ -81,6 +86,9 @@ class WithLosses(nn.Module):
             loss = self._against_reference(visuals, seen, tokens, mask, owners)
         else:
             loss = self._likelihood(self._sometimes_nothing(seen[owners]), tokens, mask, inside)
+        if self.spotting is not None:
+            spotted = self._spotted(self.spotting(seen), tokens, mask, owners)
+            loss = loss + self.weights.word_loss * spotted
         if things is not None and self.naming is not None:
             named = F.binary_cross_entropy_with_logits(self.naming(seen), things, reduction="sum")
             loss = loss + self.weights.region_loss * named / len(seen)
@@ -105,6 +113,16 @@ class WithLosses(nn.Module):
             within = (at_end * inside / inside.amax(dim=1, keepdim=True)).sum(dim=1)
             loss = loss - self.weights.attention_loss * (within + _LITTLE).log().mean()
         return loss
+
+    def _spotted(self, logits: Tensor, tokens: Tensor, mask: Tensor, owners: Tensor) -> Tensor:
+        """Which words stand in a visual's texts, by the location that shows each best (Fang et al.
+        2015 use a noisy or): logits (batch, locations, words). It reaches the vision without
+        passing through the recurrence."""
+        pooled = torch.logsumexp(logits, dim=1) - math.log(logits.shape[1])
+        said = torch.zeros_like(pooled)
+        said[owners[:, None].expand_as(tokens)[mask], tokens[mask]] = 1.0
+        loss = F.binary_cross_entropy_with_logits(pooled, said, reduction="sum")
+        return loss / len(pooled)
 
     def _all_looked_at(self, output: DecoderOutput, mask: Tensor) -> Tensor | float:
         if not self.weights.doubly_stochastic:

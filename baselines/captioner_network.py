@@ -31,7 +31,8 @@ class CaptionerConfig:
 
     `hard`: look at one location a step. `beam`, `by_length`, `most_words` (the end counted): how
     captions are searched for. `calibrated`: likelihoods of pairs are against those without a
-    visual. `locate_by`: which steps' attention finds a box. `moment_lengths`: of windows, in
+    visual; `margin`: from how much less likely on, in natural logarithms, a pair is given up, 0 for
+    never. `locate_by`: which steps' attention finds a box. `moment_lengths`: of windows, in
     frames.
     """
 
@@ -43,6 +44,7 @@ class CaptionerConfig:
     by_length: bool = False
     most_words: int = 48
     calibrated: bool = True
+    margin: float = 15.0
     locate_by: LocateBy = "end"
     moment_lengths: tuple[int, ...] = ()
 

@@ -42,16 +42,18 @@ class VisionConfig:
         return self.visual.frames if self.kind == "clips" else self.map_side**2
 
 
-def read_visuals(visuals: Sequence[Any], config: VisionConfig) -> npt.NDArray[Any]:
+def read_visuals(
+    visuals: Sequence[Any], config: VisionConfig, device: str = "cpu"
+) -> npt.NDArray[Any]:
     """Visuals as the network takes them, a row each: uint8 pixels, or, where the CNN is frozen, its
-    maps (visuals, locations, channels) in fp16."""
+    maps (visuals, locations, channels) in fp16, computed on the device."""
     if config.kind == "clips":
         return read_clips(visuals, config.visual.frames, config.visual.side)
     if config.kind == "pictures":
         return read_pictures(visuals, config.visual.side)
     from .efficientnet import maps_of
 
-    return maps_of(visuals)
+    return maps_of(visuals, device)
 
 
 class Vision(nn.Module):

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
+from .nce_matching import SeenThroughQuestion, WordsOnThings
 from .region_encoder import RegionBatch, RegionCNN
 from .visual_encoder import ClipEncoder, PictureEncoder, VisualConfig
 
 Objective: TypeAlias = Literal["nce", "infonce", "hinge", "hinge-sum"]
 Eye: TypeAlias = Literal["pictures", "regions", "clips", "moments"]
+Matching: TypeAlias = Literal["vectors", "things", "question"]
 
 # ---------------------------------------------------------------- objectives
 #
@@ -67,7 +69,9 @@ def _one_hot(places: Tensor, like: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class DualConfig:
     """Sizes of a dual encoder. `eye`: what it sees pictures by: "pictures" whole, "regions" by
-    crops that attend to each other, "clips" whole, "moments" by windows of a clip."""
+    crops that attend to each other, "clips" whole, "moments" by windows of a clip. `matching`: a
+    pair's score is the product of two vectors; or, of a text that names "things" by tag, a sum over
+    its words; or the picture is seen through a "question", and its vector matched with answers'."""
 
     vocab_size: int
     eye: Eye = "pictures"
@@ -81,11 +85,13 @@ class DualConfig:
     tagged: bool = False  # regions are the things that texts name by tag
     tags: int = 16  # how many can be told apart; later ones share the last
     size: int = 256  # of the joint space
+    matching: Matching = "vectors"
+    queries: int = 4  # that a question puts to the regions
 
 
 class TextEncoder(nn.Module):
-    """Token ids -> a vector each: word embeddings, a recurrent layer in each direction, and the
-    greatest value of each channel over the words."""
+    """Token ids -> a state for each word and a vector each: word embeddings, a recurrent layer in
+    each direction, and the greatest value of each channel over the words."""
 
     def __init__(self, config: DualConfig) -> None:
         super().__init__()
@@ -94,8 +100,9 @@ class TextEncoder(nn.Module):
         self.back = nn.GRU(config.word_size, config.text_hidden, batch_first=True)
         self.dense = nn.Linear(2 * config.text_hidden, config.size)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (texts, longest), 0 = padding at the end -> (texts, size)."""
+    def states(self, tokens: Tensor) -> Tensor:
+        """tokens (texts, longest), 0 = padding at the end -> (texts, longest, 2 text_hidden), which
+        means nothing in padding. The second half was read from the end, and turned back."""
         real = (tokens != 0)[:, :, None]
         words = self.words(tokens)
         # Padding stays at the end of either reading, so that it moves no state: a text's vector
@@ -103,7 +110,13 @@ class TextEncoder(nn.Module):
         places = torch.arange(tokens.shape[1], device=tokens.device)
         mirrored = (real.sum(dim=1) - 1 - places).clamp(min=0)[:, :, None]
         turned = words.gather(1, mirrored.expand_as(words))
-        states = torch.cat([self.onward(words)[0], self.back(turned)[0]], dim=2)
+        back = self.back(turned)[0]
+        return torch.cat([self.onward(words)[0], back.gather(1, mirrored.expand_as(back))], dim=2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (texts, longest), 0 = padding at the end -> (texts, size)."""
+        states = self.states(tokens)
+        real = (tokens != 0)[:, :, None]
         pooled: Tensor = self.dense(states.masked_fill(~real, -1.0).amax(dim=1))
         return pooled
 
@@ -125,10 +138,11 @@ class RegionSetEncoder(nn.Module):
         self.among = nn.TransformerEncoder(layer, config.region_layers, enable_nested_tensor=False)
         self.dense = nn.Linear(width, config.size)
 
-    def forward(self, batch: RegionBatch, tags: Tensor) -> Tensor:
-        """tags (pictures, regions), 0 = none -> (pictures, regions, size)."""
+    def forward(self, batch: RegionBatch, tags: Tensor, looks: Tensor | None = None) -> Tensor:
+        """tags (pictures, regions), 0 = none; looks, where it is at hand, what the CNN gave ->
+        (pictures, regions, size)."""
         seen = (
-            self.cnn(batch)
+            (self.cnn(batch) if looks is None else looks)
             + self.place(_geometry(batch).to(self.dense.weight.dtype))
             + self.tags(tags)
         )
@@ -191,6 +205,10 @@ class DualEncoder(nn.Module):
             self.sight = RegionSetEncoder(config)
         else:
             self.sight = WindowEncoder(config)
+        if config.matching == "things":
+            self.words = WordsOnThings(2 * config.text_hidden, config.size)
+        elif config.matching == "question":
+            self.glance = SeenThroughQuestion(config.size, config.size, config.queries)
         self.log_scale = nn.Parameter(torch.tensor(2.5))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
@@ -201,6 +219,22 @@ class DualEncoder(nn.Module):
     def embed_visuals(self, *visuals: object) -> Tensor:
         """What the eye takes -> unit vectors (..., size)."""
         return normalize(self.sight(*visuals), dim=-1)
+
+    def see_regions(self, batch: RegionBatch, tags: Tensor, looks: Tensor | None = None) -> Tensor:
+        """The regions as match_things and see_through take them, (pictures, regions, size)."""
+        seen: Tensor = self.sight(batch, tags, looks)
+        return seen
+
+    def match_things(self, tokens: Tensor, named: Tensor, regions: Tensor, mask: Tensor) -> Tensor:
+        """Scores (texts,) of texts, each with the regions of its own picture. Arguments as
+        WordsOnThings has them."""
+        scores: Tensor = self.words(self.text.states(tokens), tokens != 0, named, regions, mask)
+        return scores
+
+    def see_through(self, questions: Tensor, regions: Tensor, mask: Tensor) -> Tensor:
+        """questions (questions, longest) tokens; regions (questions, regions, size) of its own
+        picture, for each -> unit vectors (questions, size), to be matched with answers'."""
+        return normalize(self.glance(self.text(questions), regions, mask), dim=-1)
 
     def score(self, cosines: Tensor) -> Tensor:
         """Scores as the objective wants them: VSE++ measures its margin in cosines."""

@@ -18,7 +18,6 @@ from harness.types import CaptionedVisual, Dataset, Expression, Question, Uncapt
 
 from .nce_inputs import (
     MOST_TOKENS,
-    answer_text,
     as_window,
     choice_text,
     pad_texts,
@@ -29,25 +28,31 @@ from .nce_inputs import (
 from .nce_model import NceConfig
 from .region_encoder import PictureRegions, find_regions, pad_regions
 from .visual_encoder import read_clips, read_pictures
+from .vqa_examples import labels_of
 from .words import Vocabulary
 
 
 @dataclass(frozen=True)
 class Claim:
     """A text that holds of a visual. `foils`: texts that do not. `part`: the region or window that
-    it speaks of, -1 where it speaks of the whole."""
+    it speaks of, -1 where it speaks of the whole. A question is no claim before its answer:
+    `answer` is the place of the right one among the data set's, `also` those of others given."""
 
     text: str
     foils: tuple[str, ...] = ()
     part: int = -1
+    answer: int = -1
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Example:
-    """A visual as its encoder takes it, uint8 pixels or regions, and its claims."""
+    """A visual as its encoder takes it, uint8 pixels or regions, and its claims. `labels`: the
+    words for each region, as indices, where regions are annotated."""
 
     visual: npt.NDArray[np.uint8] | PictureRegions
     claims: tuple[Claim, ...]
+    labels: tuple[tuple[int, ...], ...] = ()
 
 
 # ---------------------------------------------------------------- from data sets
@@ -63,6 +68,20 @@ def examples_of(dataset: Dataset, config: NceConfig, foils: bool) -> list[Exampl
         return [_moment(sample, config) for sample in dataset.samples]
     make = _referred if isinstance(first, Expression) else _claimed
     return [make(samples, config) for samples in _by_view(dataset)]
+
+
+def with_labels(
+    examples: Sequence[Example], dataset: Dataset, words: dict[str, int]
+) -> list[Example]:
+    """The examples of _by_view's order with the words for their regions."""
+    assert dataset.region_annotations is not None
+    labelled = []
+    for example, samples in zip(examples, _by_view(dataset), strict=True):
+        assert isinstance(example.visual, PictureRegions)
+        annotations = dataset.region_annotations(samples[0].input.visual)
+        labels = labels_of(example.visual, annotations, words)
+        labelled.append(replace(example, labels=tuple(map(tuple, labels))))
+    return labelled
 
 
 def texts_of(dataset: Dataset) -> Iterator[str]:
@@ -91,14 +110,9 @@ def _claims_of(sample: Any, answers: Sequence[str]) -> list[Claim]:
         reasoning = replace(answering, choices=asked.reasons, given=asked.given)
         return [_choice(answering, target.answer), _choice(reasoning, target.reason)]
     if hasattr(target, "answers"):
-        majority = Counter(target.answers).most_common(1)[0][0]
-        others = [answer for answer in answers if answer not in target.answers]
-        return [
-            Claim(
-                answer_text(asked.text, majority),
-                tuple(answer_text(asked.text, other) for other in others),
-            )
-        ]
+        places = [answers.index(a) for a in target.answers if a in answers]
+        majority = Counter(places).most_common(1)[0][0] if places else -1
+        return [Claim(asked.text, answer=majority, also=tuple(set(places) - {majority}))]
     return [Claim(asked.text)]
 
 
@@ -137,7 +151,7 @@ def _claimed(samples: Sequence[Any], config: NceConfig) -> Example:
         else find_regions(asked.visual, config.regions)
     )
     claims = [claim for sample in samples for claim in _claims_of(sample, config.answers)]
-    known = [claim for claim in claims if claim.foils]
+    known = [claim for claim in claims if claim.foils or claim.answer >= 0]
     return Example(regions, tuple(known))
 
 
@@ -190,12 +204,13 @@ def moment_lengths(dataset: Dataset, frames: int) -> tuple[int, ...]:
 @dataclass(frozen=True)
 class Collator:
     """Examples -> one padded batch. `texts`: claims drawn of each example, `foils`: mismatches
-    drawn of each claim; anew in each batch."""
+    drawn of each claim; anew in each batch. `labels`: how many words name regions."""
 
     vocabulary: Vocabulary
     config: NceConfig
     texts: int
     foils: int
+    labels: int = 0
 
     def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
         drawn = [self._draw(example.claims, self.texts) for example in examples]
@@ -207,13 +222,33 @@ class Collator:
         ]
         texts = [claim.text for claim in claims] + [foil for _, foil in foils]
         owners = [row for row, some in enumerate(drawn) for _ in some]
-        return {
+        batch = {
             "tokens": pad_texts([self.vocabulary.encode(text, MOST_TOKENS) for text in texts]),
             "owners": torch.tensor(owners, dtype=torch.long),
             "foil_of": torch.tensor([place for place, _ in foils], dtype=torch.long),
             "parts": torch.tensor([claim.part for claim in claims], dtype=torch.long),
             **self._visuals([example.visual for example in examples]),
         }
+        if self.config.encoder.matching == "question":
+            batch |= self._answers(claims)
+        if self.labels:
+            batch["labels"] = self._labels(examples, batch["mask"].shape[1])
+        return batch
+
+    def _answers(self, claims: Sequence[Claim]) -> dict[str, Tensor]:
+        """The place of each question's answer, and which answers it is told from."""
+        options = torch.ones(len(claims), len(self.config.answers), dtype=torch.bool)
+        for row, claim in enumerate(claims):
+            options[row, list(claim.also)] = False
+        return {"answers": torch.tensor([claim.answer for claim in claims]), "options": options}
+
+    def _labels(self, examples: Sequence[Example], most: int) -> Tensor:
+        """(pictures, regions, words), 1 for a word of the region; all 0 where none is annotated."""
+        labels = torch.zeros(len(examples), most, self.labels)
+        for row, example in enumerate(examples):
+            for region, words in enumerate(example.labels):
+                labels[row, region, list(words)] = 1.0
+        return labels
 
     def _draw(self, options: Sequence[Any], most: int) -> list[Any]:
         # torch's generator: Trainer seeds it and keeps its state in checkpoints

@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from harness.media.regions import Regions, crops, whole_picture_first
-from harness.types import NamedBox, Picture, Question
+from harness.types import Dataset, NamedBox, Picture, Question
 
 from .region_encoder import PictureRegions, RegionBatch, RegionConfig
+from .words import Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 MOST_TOKENS = 48
+_TAG = re.compile(r"tag(\d{1,3})")
 
 
 def with_tags_as_words(text: str) -> str:
@@ -34,10 +36,6 @@ def _tag_words(tags: str) -> str:
 def choice_text(question: Question, choice: str) -> str:
     """What a choice claims, as one text: the question, what is given, and the choice."""
     return with_tags_as_words(" ".join(filter(None, (question.text, question.given, choice))))
-
-
-def answer_text(question: str, answer: str) -> str:
-    return f"{question} {answer}"
 
 
 def regions_of_objects(
@@ -55,6 +53,13 @@ def regions_of_objects(
         whole_picture_first(pixels, regions),
         np.array([width, height]),
     )
+
+
+def rows_of_tags(vocabulary: Vocabulary) -> Tensor:
+    """(words,) for each word of a vocabulary, the row of the region that it names: row 0 is the
+    whole picture and stands for none, so tag 0 is row 1."""
+    rows = [int(tag[1]) + 1 if (tag := _TAG.fullmatch(word)) else 0 for word in vocabulary.words]
+    return torch.tensor(rows, dtype=torch.long)
 
 
 def tags_of(batch: RegionBatch, most: int) -> Tensor:
@@ -79,6 +84,17 @@ def as_window(moment: tuple[float, float], duration: float, frames: int) -> tupl
     start, end = moment
     first = min(max(round(start / duration * frames), 0), frames - 1)
     return first, min(max(round(end / duration * frames), first + 1), frames)
+
+
+def draw_captions(dataset: Dataset, most: int, seed: int) -> list[str]:
+    """One caption each of at most so many visuals."""
+    chance = np.random.Generator(np.random.Philox(seed))
+    chosen = chance.permutation(len(dataset.samples))[:most]
+    captions = []
+    for place in sorted(chosen.tolist()):
+        references = dataset.samples[place].target.references
+        captions.append(" ".join(references[int(chance.integers(len(references)))].split()))
+    return captions
 
 
 def pad_texts(texts: Sequence[Sequence[int]]) -> Tensor:

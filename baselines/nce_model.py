@@ -3,6 +3,7 @@ and moments out. Each folder is trained for one task. Knows no training and no s
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -31,15 +32,16 @@ from harness.types import (
 from .nce import DualConfig, DualEncoder
 from .nce_inputs import (
     MOST_TOKENS,
-    answer_text,
     as_window,
     choice_text,
+    draw_captions,
     pad_texts,
     regions_of_objects,
+    rows_of_tags,
     tags_of,
     windows_of,
 )
-from .region_encoder import PictureRegions, RegionCache, RegionConfig, pad_regions
+from .region_encoder import PictureRegions, RegionBatch, RegionCache, RegionConfig, pad_regions
 from .visual_encoder import VisualConfig, read_clips, read_pictures
 from .words import Vocabulary, read_vocabulary
 
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
 BUNDLED = Path(__file__).parent / "weights"
 MOMENTS = 5  # found for each query
+CAPTIONS = 4000  # to choose from, where none stand beside the weights
 _SAME_MOMENT = 0.7  # IoU from which the worse of two moments is left out
 _TEXTS_AT_ONCE = 1024
 _KEPT_VISUALS = 4096
@@ -91,6 +94,7 @@ class NceModel:
         self._bank = bank
         self._bank_vectors: Vectors | None = None
         self._regions_of = RegionCache(config.regions)
+        self._rows_of_tags = rows_of_tags(vocabulary).to(device)
         self._kept: OrderedDict[str, Vectors] = OrderedDict()
 
     @torch.inference_mode()
@@ -141,28 +145,66 @@ class NceModel:
                 f"weights trained on {self.config.trained_on} have no answers to choose from; take "
                 "those of vqa/toybox, or train some"
             )
-        claims = [
-            [choice_text(question, choice) for choice in question.choices]
-            if question.choices
-            else [answer_text(question.text, answer) for answer in self.config.answers]
+        choices = [
+            [choice_text(question, choice) for choice in question.choices] or self.config.answers
             for question in questions
         ]
-        texts = list(dict.fromkeys(text for some in claims for text in some))
-        place = {text: row for row, text in enumerate(texts)}
-        vectors, seen = self.embed_texts(texts), self._see_regions(questions)
-        replies: list[Answer | Choice] = []
-        for question, some, picture in zip(questions, claims, seen, strict=True):
-            scores = vectors[[place[text] for text in some]] @ picture[0]
-            best = int(scores.argmax())
-            if question.choices:
-                replies.append(Choice(best, tuple(scores.astype(float).tolist())))
-            else:
-                replies.append(Answer(self.config.answers[best]))
-        return replies
+        scores = self._fit(questions, choices)
+        return [
+            Choice(int(row.argmax()), tuple(row.tolist()))
+            if question.choices
+            else Answer(self.config.answers[int(row.argmax())])
+            for question, row in zip(questions, scores, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _fit(
+        self, questions: Sequence[Question], choices: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """A score for each of each question's choices."""
+        regions, mask = self._regions_for(questions)
+        if self.config.encoder.matching == "question":
+            asked = self._tokens([question.text for question in questions])
+            rows = self.network.see_through(asked, regions, mask).float().cpu().numpy()
+            texts = list(dict.fromkeys(text for some in choices for text in some))
+            place = {text: row for row, text in enumerate(texts)}
+            vectors = self.embed_texts(texts)
+            return [
+                (vectors[[place[text] for text in some]] @ row).astype(np.float64)
+                for some, row in zip(choices, rows, strict=True)
+            ]
+        tokens = self._tokens([text for some in choices for text in some])
+        whose = torch.tensor(
+            [row for row, some in enumerate(choices) for _ in some], device=self.device
+        )
+        named = self._rows_of_tags[tokens]
+        scores = self.network.match_things(tokens, named, regions[whose], mask[whose])
+        ends = np.cumsum([len(some) for some in choices])[:-1]
+        return np.split(scores.float().cpu().numpy().astype(np.float64), ends)
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        encoded = [self.vocabulary.encode(text, MOST_TOKENS) for text in texts]
+        return pad_texts(encoded).to(self.device)
+
+    def _regions_for(self, inputs: Sequence[Question]) -> tuple[Tensor, Tensor]:
+        """Each input's regions in the light of one another (inputs, regions, size), row 0 for the
+        whole picture, and their mask."""
+        batch, tags, rows = self._batch_of(inputs)
+        return self.network.see_regions(batch, tags)[rows], batch.mask[rows]
 
     @torch.inference_mode()
     def _see_regions(self, inputs: Sequence[Question | Expression]) -> list[Vectors]:
-        """(1 + regions, size) of each input's picture, row 0 for the whole."""
+        """(1 + regions, size) of each input's picture, unit vectors, row 0 for the whole."""
+        batch, tags, rows = self._batch_of(inputs)
+        vectors = _as_array(self.network.embed_visuals(batch, tags))
+        counts = batch.mask.sum(dim=1).tolist()
+        return [vectors[row, : counts[row]] for row in rows]
+
+    def _batch_of(
+        self, inputs: Sequence[Question | Expression]
+    ) -> tuple[RegionBatch, Tensor, list[int]]:
+        """The pictures of the inputs, each once, the tags of their regions, and which picture each
+        input looks at."""
         rows: dict[tuple[Any, ...], int] = {}
         pictures: list[PictureRegions] = []
         for one in inputs:
@@ -174,8 +216,7 @@ class NceModel:
         tags = tags_of(batch, self.config.encoder.tags)
         if not self.config.encoder.tagged:
             tags = torch.zeros_like(tags)
-        vectors = _as_array(self.network.embed_visuals(batch, tags))
-        return [vectors[rows[key], : len(pictures[rows[key]].boxes)] for key in map(_view, inputs)]
+        return batch, tags, [rows[key] for key in map(_view, inputs)]
 
     def regions_of(self, one: Question | Expression) -> PictureRegions:
         """The named things of a question that has choices, else what the picture's pixels give."""
@@ -340,45 +381,67 @@ def _read_config(path: Path) -> NceConfig:
     )
 
 
+# captions are chosen by the same vectors that retrieval compares
+_SERVES = {"captioning": "retrieval", "video-captioning": "video-retrieval"}
+
+
 def load_nce(request: LoadRequest) -> NceModel:
-    """The bundled weights for the data set, or those of --weights."""
-    task = f"{request.task}/{request.dataset}"
-    folder = request.weights or BUNDLED / f"nce--{request.task}--{request.dataset}"
-    if not folder.is_dir():
-        raise BadInput(
-            f"nce has no weights for {task}: train it (harness train --task {task} --model nce "
-            "-o DIR) and give --weights DIR"
-            if request.weights is None
-            else f"{folder}: no such folder; --weights takes a folder that `harness train` wrote"
-        )
+    """The bundled weights for the data set, or those of --weights. Captioning is served by weights
+    for retrieval too."""
+    folder = _folder_for(request)
     network, vocabulary, config = read_folder(folder)
     trained_for = config.trained_on.partition("/")[0]
-    if trained_for != request.task:
+    if trained_for not in (request.task, _SERVES.get(request.task)):
         raise BadInput(
             f"{folder}: trained for {config.trained_on}, which is not {request.task}; train one "
-            f"for it (harness train --task {task} --model nce -o DIR)"
+            f"for it (harness train --task {request.task}/{request.dataset} --model nce -o DIR)"
         )
     if request.device != "cpu":
         # TF32 would move scores by 1e-3 against the CPU's
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
-    bank_file = folder / "captions.txt"
-    described = [folder / "config.json", folder / "vocab.txt"]
+    options = {
+        "config_sha256": sha256_of_files([folder / "config.json", folder / "vocab.txt"]),
+        "objective": config.encoder.objective,
+    }
     bank: list[str] = []
     if "captioning" in request.task:
-        if not bank_file.is_file():
-            raise BadInput(
-                f"{bank_file}: no such file, so there is nothing to choose captions from"
-            )
-        bank = bank_file.read_text(encoding="utf-8").splitlines()
-        described.append(bank_file)
+        bank = _captions_for(request, folder)
+        options["captions_sha256"] = hashlib.sha256("\n".join(bank).encode()).hexdigest()
     description = ModelDescription(
         weights_sha256=sha256_of_file(folder / "model.safetensors"),
         parameters=sum(p.numel() for p in network.parameters()),
-        options={
-            "config_sha256": sha256_of_files(described),
-            "objective": config.encoder.objective,
-        },
+        options=options,
     )
     network = network.to(getattr(torch, request.dtype))
     return NceModel(network, vocabulary, config, description, request.device, bank)
+
+
+def _folder_for(request: LoadRequest) -> Path:
+    if request.weights is not None:
+        if not request.weights.is_dir():
+            raise BadInput(
+                f"{request.weights}: no such folder; --weights takes a folder that `harness train` "
+                "wrote"
+            )
+        return request.weights
+    for task in filter(None, (request.task, _SERVES.get(request.task))):
+        folder = BUNDLED / f"nce--{task}--{request.dataset}"
+        if folder.is_dir():
+            return folder
+    name = f"{request.task}/{request.dataset}"
+    raise BadInput(
+        f"nce has no weights for {name}: train it (harness train --task {name} --model nce -o DIR) "
+        "and give --weights DIR"
+    )
+
+
+def _captions_for(request: LoadRequest, folder: Path) -> list[str]:
+    """The captions to choose from: those that stand beside the weights, or some of the train
+    part's."""
+    path = folder / "captions.txt"
+    if path.is_file():
+        return path.read_text(encoding="utf-8").splitlines()
+    if request.train is None:
+        raise BadInput(f"{path}: no such file, so there is nothing to choose captions from")
+    return draw_captions(request.train(), CAPTIONS, seed=0)

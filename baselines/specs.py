@@ -18,6 +18,17 @@ _EVERYTHING: tuple[Capability, ...] = (
     "find-moments",
 )
 
+_TOYBOX = (
+    "captioning/toybox",
+    "retrieval/toybox",
+    "spatial-localization/toybox",
+    "temporal-localization/toybox",
+    "video-captioning/toybox",
+    "video-retrieval/toybox",
+    "vqa/toybox",
+    "vqa/toybox-vcr",
+)
+
 CHANCE = ModelSpec(
     name="chance",
     summary="anything possible with equal probability",
@@ -38,16 +49,15 @@ ORACLE = ModelSpec(
     capabilities=_EVERYTHING,
     load="harness.baselines.oracle:load_oracle",
     kind="ceiling",
-    datasets=(
-        "captioning/toybox",
-        "retrieval/toybox",
-        "spatial-localization/toybox",
-        "temporal-localization/toybox",
-        "video-captioning/toybox",
-        "video-retrieval/toybox",
-        "vqa/toybox",
-        "vqa/toybox-vcr",
-    ),
+    datasets=_TOYBOX,
+)
+NCE = ModelSpec(
+    name="nce",
+    summary="a dual encoder that tells real pairs from mismatches by noise-contrastive estimation",
+    capabilities=_EVERYTHING,
+    load="harness.baselines.nce_model:load_nce",
+    train="harness.baselines.train_nce:train_nce",
+    datasets=_TOYBOX,
 )
 VLBERT = ModelSpec(
     name="vlbert",

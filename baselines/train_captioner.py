@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from harness.errors import BadInput
@@ -34,8 +34,7 @@ from .captioner_network import (
 )
 from .captioner_validation import validate
 from .captioner_vision import VisionConfig
-from .nce_examples import moment_lengths
-from .train_nce import PlainProgress
+from .moment_windows import usual_lengths
 from .train_vlbert import _last_whole_checkpoint
 from .visual_encoder import VisualConfig
 
@@ -52,6 +51,7 @@ class Recipe:
     doubly_stochastic: float = 0.05  # lambda
     doubly_stochastic_form: str = "paper"  # or official
     region_loss: float = 1.0  # naming what is at a location, where things are annotated
+    word_loss: float = 0.0  # telling from the annotation vectors which words the texts have
     attention_loss: float = 0.5  # looking, at the end of an expression, at the box it speaks of
     window_loss: float = 2.0  # telling a moment's window from others of its clip
     windows: int = 8
@@ -79,6 +79,7 @@ class Recipe:
     beam: int = 3
     by_length: str = "no"
     calibrated: str = "yes"
+    margin: float = 15.0  # natural logarithms after which a pair is given up; 0 never
     locate_by: str = "end"  # mean
     most_words: int = 48
     validated: int = 200  # validation samples that the curve is measured on
@@ -86,9 +87,11 @@ class Recipe:
 
 _CLIPS = Recipe(
     epochs=10,
+    texts=4,
     doubly_stochastic=0.0,
+    word_loss=1.0,
     vision="clips",
-    side=64,
+    side=48,
     channels="16,32,48,64",
     frames=16,
     size=128,
@@ -102,7 +105,14 @@ RECIPES = {
     "video-captioning": _CLIPS,
     "video-retrieval": _CLIPS,
     "temporal-localization": replace(
-        _CLIPS, texts=1, side=32, channels="16,32,48", frames=32, dim=128, mask_padding="yes"
+        _CLIPS,
+        texts=1,
+        word_loss=0.0,
+        side=32,
+        channels="16,32,48",
+        frames=32,
+        dim=128,
+        mask_padding="yes",
     ),
 }
 _OF_PICTURES = ("captioning", "retrieval", "spatial-localization")
@@ -187,6 +197,18 @@ class CurveTrainer(Trainer):
         return metrics
 
 
+class PlainProgress(TrainerCallback):
+    """A line for each thing that is logged."""
+
+    def __init__(self) -> None:
+        self.start, self.cpu = time.monotonic(), time.process_time()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        shown = {k: round(v, 4) for k, v in (logs or {}).items() if isinstance(v, int | float)}
+        elapsed, worked = time.monotonic() - self.start, time.process_time() - self.cpu
+        print(f"{elapsed:6.0f} s, {worked:.0f} s of processor  {shown}", flush=True)
+
+
 def train_show_attend_tell(request: TrainRequest) -> None:
     """Trains on pictures and writes the folder."""
     _check_task(request, pictures=True)
@@ -215,7 +237,7 @@ def _train(request: TrainRequest) -> None:
     labels = (
         labels_of(request.train) if recipe.region_loss and config.vision.kind == "pictures" else {}
     )
-    examples = examples_of(request.train, words, config, labels)
+    examples = examples_of(request.train, words, config, labels, request.device)
     print(f"{time.monotonic() - start:6.0f} s  {len(examples)} visuals read", flush=True)
     validation = request.validation and replace(
         request.validation, samples=request.validation.samples[: recipe.validated]
@@ -286,6 +308,7 @@ def _searching(config: CaptionerConfig, request: TrainRequest, recipe: Recipe) -
         beam=recipe.beam,
         by_length=recipe.by_length == "yes",
         calibrated=recipe.calibrated == "yes",
+        margin=recipe.margin,
         locate_by=locate_by,
         most_words=recipe.most_words,
     )
@@ -317,7 +340,7 @@ def _config(request: TrainRequest, recipe: Recipe, words: int) -> CaptionerConfi
         VisionConfig(kind, visual, recipe.deeper, recipe.size),
         decoder,
         hard=recipe.objective == "hard",
-        moment_lengths=moment_lengths(request.train, recipe.frames) if moments else (),
+        moment_lengths=usual_lengths(request.train, recipe.frames) if moments else (),
     )
 
 

@@ -7,28 +7,36 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from harness.errors import BadInput
-from harness.store import write_json
 from harness.types import Dataset, ModelDescription, ReasonedQuestion, TrainRequest
 
-from .nce import DualConfig, DualEncoder, hinge_loss, infonce_loss, nce_loss
-from .nce_examples import Collator, examples_of, moment_lengths, texts_of
+from .checkpoints import last_whole_checkpoint, prepare_checkpoints
+from .nce import (
+    DualConfig,
+    DualEncoder,
+    Matching,
+    RegionSetEncoder,
+    hinge_loss,
+    infonce_loss,
+    nce_loss,
+)
+from .nce_examples import Collator, examples_of, moment_lengths, texts_of, with_labels
+from .nce_inputs import MOST_TOKENS, draw_captions, pad_texts, rows_of_tags
 from .nce_model import NceConfig, NceModel, save_folder
 from .nce_recipes import Recipe, recipe_for
 from .nce_validation import validate
 from .region_encoder import RegionBatch, RegionConfig
-from .train_vlbert import _last_whole_checkpoint
 from .visual_encoder import VisualConfig
+from .vqa_examples import label_words_of
 from .words import Vocabulary, learn_vocabulary
 
 # ---------------------------------------------------------------- learning
@@ -37,10 +45,22 @@ from .words import Vocabulary, learn_vocabulary
 class WithObjective(nn.Module):
     """A dual encoder and the loss of a batch, as Collator makes it."""
 
-    def __init__(self, network: DualEncoder, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        network: DualEncoder,
+        recipe: Recipe,
+        named: Tensor | None = None,
+        answers: Tensor | None = None,
+        labels: int = 0,
+    ) -> None:
+        """named (words of the vocabulary,), as rows_of_tags gives it; answers (answers, longest)
+        their tokens; labels: how many words name regions. The layer that names them is not kept."""
         super().__init__()
         self.network = network
         self.recipe = recipe
+        self.naming = nn.Linear(network.config.region_size, labels) if labels else None
+        self.register_buffer("named", named, persistent=False)
+        self.register_buffer("answers", answers, persistent=False)
 
     def forward(
         self,
@@ -52,6 +72,8 @@ class WithObjective(nn.Module):
     ) -> dict[str, Tensor]:
         """tokens (texts + foils, longest); owners (texts,) the visual of each text; foil_of
         (foils,) the text that each foil stands against; parts (texts,) as Claim's."""
+        if self.network.config.matching != "vectors":
+            return {"loss": self._of_questions(tokens, owners, foil_of, visuals)}
         texts = self.network.embed_texts(tokens)
         seen = self._see(visuals)
         real, foils = texts[: len(owners)], texts[len(owners) :]
@@ -61,6 +83,35 @@ class WithObjective(nn.Module):
             whole = seen[:, 0] if seen.dim() == 3 else seen
             loss = self._among_wholes(whole, real, foils, owners, foil_of)
         return {"loss": loss}
+
+    def _of_questions(
+        self, tokens: Tensor, owners: Tensor, foil_of: Tensor, visuals: dict[str, Tensor]
+    ) -> Tensor:
+        """Choices against their question's other choices, or answers against all the others."""
+        network = self.network
+        batch = RegionBatch(*(visuals[name] for name in ("crops", "boxes", "mask", "size")))
+        assert isinstance(network.sight, RegionSetEncoder)
+        looks = network.sight.cnn(batch)
+        seen = network.see_regions(batch, visuals["tags"], looks)
+        if network.config.matching == "question":
+            rows = network.see_through(tokens, seen[owners], batch.mask[owners])
+            scores = network.score(rows @ network.embed_texts(self.answers).T)
+            loss = self._loss(scores, visuals["answers"], visuals["options"])
+        else:
+            whose = torch.cat([owners, owners[foil_of]])
+            each = network.match_things(tokens, self.named[tokens], seen[whose], batch.mask[whose])
+            loss = self._loss(*_beside_their_foils(each, len(owners), foil_of))
+        if self.naming is not None:
+            loss = loss + self.recipe.naming * self._naming(looks, visuals["labels"])
+        return loss
+
+    def _naming(self, looks: Tensor, labels: Tensor) -> Tensor:
+        """How well what the CNN gives of a region tells its words."""
+        known = labels.any(dim=2)
+        if self.naming is None or not bool(known.any()):
+            return looks.new_zeros(())
+        told = self.naming(looks[known])
+        return binary_cross_entropy_with_logits(told, labels[known]) * labels.shape[2]
 
     def _see(self, visuals: dict[str, Tensor]) -> Tensor:
         network = self.network
@@ -111,6 +162,23 @@ class WithObjective(nn.Module):
         return hinge_loss(scores, real, mask, self.recipe.margin, hardest)
 
 
+def _beside_their_foils(
+    scores: Tensor, count: int, foil_of: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (texts + foils,) -> what the objectives take: each of the `count` texts in column 0 of
+    its row, and its foils behind it."""
+    width = 1 + int(torch.bincount(foil_of, minlength=count).max())
+    # foils come text by text: the place of each in its row is how many of its text came before
+    column = 1 + torch.arange(len(foil_of), device=foil_of.device)
+    column = column - torch.searchsorted(foil_of, foil_of)
+    rows = torch.cat([torch.arange(count, device=foil_of.device), foil_of])
+    columns = torch.cat([torch.zeros(count, dtype=torch.long, device=foil_of.device), column])
+    table = scores.new_zeros(count, width).index_put((rows, columns), scores)
+    mask = torch.zeros(count, width, dtype=torch.bool, device=scores.device)
+    mask[rows, columns] = True
+    return table, torch.zeros(count, dtype=torch.long, device=scores.device), mask
+
+
 class CurveTrainer(Trainer):
     """Trainer whose evaluation is what validate() measures of the model as users have it."""
 
@@ -146,14 +214,19 @@ class PlainProgress(TrainerCallback):
 
 def train_nce(request: TrainRequest) -> None:
     """Trains for the request's task and writes the folder."""
-    recipe = recipe_for(request.task, dict(request.options))
-    checkpoints = _prepare_checkpoints(request, recipe)
+    recipe = recipe_for(f"{request.task}/{request.dataset}", dict(request.options))
+    checkpoints = prepare_checkpoints(request, {"recipe": asdict(recipe)})
     set_seed(request.seed)
     start = time.monotonic()
-    vocabulary = learn_vocabulary(texts_of(request.train))
+    # made once: several passes go over them
+    train = replace(request.train, samples=list(request.train.samples))
+    vocabulary = learn_vocabulary(texts_of(train))
     config = _config(request, recipe, vocabulary)
     network = DualEncoder(config.encoder)
-    examples = examples_of(request.train, config, recipe.hard_negatives == "foils")
+    examples = examples_of(train, config, recipe.hard_negatives == "foils")
+    words = label_words_of(train) if recipe.naming and _is_question(config) else {}
+    if words:
+        examples = with_labels(examples, train, words)
     kept = [example for example in examples if example.claims]
     print(
         f"{time.monotonic() - start:6.0f} s  {len(kept)} visuals read, {len(examples) - len(kept)} "
@@ -162,19 +235,26 @@ def train_nce(request: TrainRequest) -> None:
     )
     if not kept:
         raise BadInput(f"{request.task}/{request.dataset}: no training example has a text")
-    bank = _bank(request, recipe)
+    captions = "captioning" in request.task
+    bank = draw_captions(train, recipe.bank, request.seed) if captions else []
     trainer = CurveTrainer(
         lambda: NceModel(network, vocabulary, config, ModelDescription(), request.device, bank),
         request.validation,
-        model=WithObjective(network, recipe),
+        model=WithObjective(
+            network,
+            recipe,
+            rows_of_tags(vocabulary),
+            pad_texts([vocabulary.encode(answer, MOST_TOKENS) for answer in config.answers]),
+            len(words),
+        ),
         args=_arguments(request, recipe, bool(request.validation)),
         train_dataset=kept,
         eval_dataset=kept[:1],
-        data_collator=Collator(vocabulary, config, recipe.texts, recipe.foils),
+        data_collator=Collator(vocabulary, config, recipe.texts, recipe.foils, len(words)),
         callbacks=[PlainProgress()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
     save_folder(request.output, network, vocabulary, config, bank)
     curve = [entry for entry in trainer.state.log_history if any("eval" in key for key in entry)]
     (request.output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
@@ -182,30 +262,8 @@ def train_nce(request: TrainRequest) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _prepare_checkpoints(request: TrainRequest, recipe: Recipe) -> Path:
-    """The folder of checkpoints, emptied on --restart. BadInput if it holds those of another
-    training, which must not go on as this one."""
-    folder = request.output / "checkpoints"
-    asked = {
-        "task": f"{request.task}/{request.dataset}",
-        "recipe": asdict(recipe),
-        "seed": request.seed,
-        "data_sha256": request.train.sha256,
-        "samples": len(request.train.samples),
-    }
-    if not request.resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    noted = folder / "request.json"
-    if noted.is_file():
-        try:
-            same = json.loads(noted.read_text(encoding="utf-8")) == asked
-        except ValueError:
-            same = False
-        if not same:
-            raise BadInput(f"{folder}: of another training that was stopped; give --restart or -o")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(noted, asked)
-    return folder
+def _is_question(config: NceConfig) -> bool:
+    return config.encoder.matching != "vectors"
 
 
 def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> NceConfig:
@@ -231,6 +289,8 @@ def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> Nc
         region_layers=recipe.region_layers,
         tagged=isinstance(request.train.samples[0].input, ReasonedQuestion),
         size=recipe.size,
+        matching=_matching(request),
+        queries=recipe.queries,
     )
     moments = request.task == "temporal-localization"
     return NceConfig(
@@ -242,17 +302,10 @@ def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> Nc
     )
 
 
-def _bank(request: TrainRequest, recipe: Recipe) -> list[str]:
-    """One caption each of some visuals of the train part, for captioning."""
-    if "captioning" not in request.task:
-        return []
-    chance = np.random.Generator(np.random.Philox(request.seed))
-    chosen = chance.permutation(len(request.train.samples))[: recipe.bank]
-    captions = []
-    for place in sorted(chosen.tolist()):
-        references = request.train.samples[place].target.references
-        captions.append(references[int(chance.integers(len(references)))])
-    return captions
+def _matching(request: TrainRequest) -> Matching:
+    if request.task != "vqa":
+        return "vectors"
+    return "things" if isinstance(request.train.samples[0].input, ReasonedQuestion) else "question"
 
 
 def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> TrainingArguments:

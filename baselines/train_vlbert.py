@@ -8,7 +8,6 @@ import json
 import shutil
 import time
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -17,9 +16,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from harness.errors import BadInput
-from harness.store import write_json
 from harness.types import TrainRequest
 
+from .checkpoints import last_whole_checkpoint, prepare_checkpoints
 from .region_encoder import RegionConfig
 from .region_losses import WithLosses
 from .vlbert import VLBertConfig
@@ -30,6 +29,8 @@ from .vlbert_vqa import (
 )
 from .vqa_examples import Collator, examples_of, label_words_of
 from .words import Vocabulary, learn_vocabulary
+
+_last_whole_checkpoint = last_whole_checkpoint  # train_captioner still takes it from here
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _train(request: TrainRequest, blind: bool) -> None:
     recipe = recipe_for(name, dict(request.options))
     if not request.train.answers:
         raise BadInput(f"{name}: its training part has no answer vocabulary, VL-BERT needs one")
-    checkpoints = _prepare_checkpoints(request, recipe, blind)
+    checkpoints = prepare_checkpoints(request, {"recipe": asdict(recipe), "blind": blind})
     set_seed(request.seed)
     start = time.monotonic()
     vocabulary = learn_vocabulary(sample.input.text for sample in request.train.samples)
@@ -172,50 +173,12 @@ def _train(request: TrainRequest, blind: bool) -> None:
         callbacks=[PlainProgress()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
     save_folder(request.output, network.network, vocabulary, config)
     curve = [entry for entry in trainer.state.log_history if "eval_soft_score" in entry]
     (request.output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
     _write_card(request, recipe, config, network.network, curve, time.monotonic() - start)
     shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-def _prepare_checkpoints(request: TrainRequest, recipe: Recipe, blind: bool) -> Path:
-    """The folder of checkpoints, emptied on --restart. BadInput if it holds those of another
-    training, which must not go on as this one."""
-    folder = request.output / "checkpoints"
-    asked = {
-        "recipe": asdict(recipe),
-        "seed": request.seed,
-        "blind": blind,
-        "data_sha256": request.train.sha256,
-        "samples": len(request.train.samples),
-    }
-    if not request.resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    noted = folder / "request.json"
-    if noted.is_file():
-        try:
-            same = json.loads(noted.read_text(encoding="utf-8")) == asked
-        except ValueError:
-            same = False
-        if not same:
-            raise BadInput(f"{folder}: of another training that was stopped; give --restart or -o")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(noted, asked)
-    return folder
-
-
-def _last_whole_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written whole; a kill may have torn the last one, which is
-    removed."""
-    steps = sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
-    for path in steps:
-        # the state is the last file that Trainer writes
-        if (path / "trainer_state.json").is_file() and (path / "optimizer.pt").is_file():
-            return str(path)
-        shutil.rmtree(path)
-    return None
 
 
 def _config(

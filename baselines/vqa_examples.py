@@ -57,7 +57,7 @@ def examples_of(
                 found,
                 [vocabulary.encode(s.input.text, MOST_QUESTION_TOKENS) for s in samples],
                 [soft_targets(s.target.answers, answers) for s in samples],
-                _labels(found, annotations, label_words),
+                labels_of(found, annotations, label_words),
                 [_mentions(s.input.text, label_words) for s in samples],
                 [_roles(found, groundings(s)) for s in samples],
                 [s.input.kind for s in samples],
@@ -66,7 +66,7 @@ def examples_of(
     return examples
 
 
-def _labels(
+def labels_of(
     regions: PictureRegions,
     annotations: Sequence[RegionAnnotation],
     label_words: dict[str, int],

@@ -25,8 +25,8 @@ from harness.metrics.caption import (
     rouge_l_aggregate,
     rouge_l_rows,
 )
-from harness.metrics.meteor import meteor_aggregate, meteor_reason, meteor_rows
-from harness.metrics.spice import spice_aggregate, spice_reason, spice_rows
+from harness.metrics.caption_meteor import meteor_aggregate, meteor_reason, meteor_rows
+from harness.metrics.caption_spice import spice_aggregate, spice_reason, spice_rows
 from harness.types import Captioner, Dataset, Json, Metric, Sample, Shown, Uncaptioned
 
 from .targets import CaptionTarget

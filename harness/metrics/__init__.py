@@ -10,27 +10,41 @@ from .vqa import normalize_answer, vqa_accuracy
 if TYPE_CHECKING:
     from .box import score_boxes
     from .caption import bleu, cider, rouge_l
+    from .caption_meteor import meteor
+    from .caption_spice import spice
+    from .java_tokenizer import tokenize_all_with_java
     from .moment import score_moments
+    from .ptb_tokenizer import tokenize, tokenize_all
     from .retrieval import score_retrieval
 
 __all__ = [
     "bleu",
     "cider",
+    "meteor",
     "normalize_answer",
     "rouge_l",
     "score_boxes",
     "score_moments",
     "score_retrieval",
+    "spice",
+    "tokenize",
+    "tokenize_all",
+    "tokenize_all_with_java",
     "vqa_accuracy",
 ]
 
 _LAZY = {  # function -> its module, which loads NumPy
     "bleu": "caption",
     "cider": "caption",
+    "meteor": "caption_meteor",
     "rouge_l": "caption",
     "score_boxes": "box",
     "score_moments": "moment",
     "score_retrieval": "retrieval",
+    "spice": "caption_spice",
+    "tokenize": "ptb_tokenizer",
+    "tokenize_all": "ptb_tokenizer",
+    "tokenize_all_with_java": "java_tokenizer",
 }
 
 

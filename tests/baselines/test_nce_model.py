@@ -19,7 +19,7 @@ from harness.baselines.nce_examples import Claim, Collator, Example, examples_of
 from harness.baselines.nce_inputs import as_window, choice_text, windows_of, with_tags_as_words
 from harness.baselines.nce_model import NceModel, load_nce, read_folder
 from harness.baselines.nce_recipes import recipe_for
-from harness.baselines.train_nce import CurveTrainer, train_nce
+from harness.baselines.train_nce import CurveTrainer, _beside_their_foils, train_nce
 from harness.errors import BadInput
 from harness.types import Clip, Dataset, LoadRequest, MomentQuery, Picture, Question, TrainRequest
 
@@ -57,7 +57,9 @@ def part(task: str, split: str, count: int) -> Dataset:
 def request(output: Path, task: str = "spatial-localization/toybox", **changes: str) -> Any:
     tiny = dict(TINY)
     if "video" in task or "temporal" in task:
-        tiny |= {"channels": "8,8,8", "side": "16", "frames": "8"}
+        tiny |= {"channels": "8,8", "side": "16", "frames": "8"}
+    if task == "retrieval/toybox":
+        tiny["eye"] = "pictures"
     name, _, dataset = task.partition("/")
     return TrainRequest(
         task=name,
@@ -211,6 +213,54 @@ def test_each_objective_trains_with_foils(objective: str, tmp_path: Path) -> Non
     assert f"objective {objective}" in (tmp_path / "weights" / "card.md").read_text()
 
 
+def test_weights_for_retrieval_choose_captions_of_the_train_part(trained: Trained) -> None:
+    asked = LoadRequest(
+        "captioning",
+        "toybox",
+        weights=trained("retrieval/toybox"),
+        train=lambda: part("captioning/toybox", "train", 7),
+    )
+    known = {
+        text
+        for sample in part("captioning/toybox", "train", 7).samples
+        for text in sample.target.references
+    }
+    model, again = load_nce(asked), load_nce(asked)
+    visuals = [sample.input.visual for sample in part("captioning/toybox", "val", 5).samples]
+    assert set(model.caption(visuals)) <= known
+    assert model.description == again.description
+    fewer = replace(asked, train=lambda: part("captioning/toybox", "train", 6))
+    assert load_nce(fewer).description != model.description
+    with pytest.raises(BadInput, match="nothing to choose captions from"):
+        load_nce(replace(asked, train=None))
+
+
+@pytest.mark.parametrize("task", ["vqa/toybox", "vqa/toybox-vcr"])
+def test_questions_together_are_answered_as_alone(task: str, trained: Trained) -> None:
+    model = loaded(task, trained(task))
+    asked = [sample.input for sample in part(task, "val", 7).samples]
+    if task == "vqa/toybox-vcr":
+        asked = [
+            Question(i.visual, i.text, i.reasons, objects=i.objects, given=i.given) for i in asked
+        ]
+    together: list[Any] = list(model.answer(asked))
+    alone: list[Any] = [model.answer([one])[0] for one in asked]
+    if task == "vqa/toybox":
+        assert together == alone
+    else:
+        for one, other in zip(together, alone, strict=True):
+            assert np.allclose(one.scores, other.scores, atol=1e-4)
+
+
+def test_the_words_for_regions_teach_and_are_not_kept(tmp_path: Path, trained: Trained) -> None:
+    task = "vqa/toybox-vcr"
+    train_nce(request(tmp_path / "weights", task, epochs="1", naming="0"))
+    with_them, without = read_folder(trained(task))[0], read_folder(tmp_path / "weights")[0]
+    assert with_them.state_dict().keys() == without.state_dict().keys()
+    pairs = zip(with_them.state_dict().values(), without.state_dict().values(), strict=True)
+    assert not all(torch.equal(one, other) for one, other in pairs)
+
+
 # ---------------------------------------------------------------- examples
 
 
@@ -245,6 +295,24 @@ def test_tags_become_words_of_their_own() -> None:
         Picture("p", lambda: np.zeros((1, 1, 3), np.uint8)), "Why?", ("[1] is.",), given="Yes."
     )
     assert choice_text(question, "[1] is.") == "Why? Yes. tag1 is."
+
+
+def test_an_answer_is_told_from_all_that_no_one_gave(trained: Trained) -> None:
+    _, vocabulary, config = read_folder(trained("vqa/toybox"))
+    (example, *_) = examples_of(part("vqa/toybox", "train", 5), config, foils=False)
+    claims = (replace(example.claims[0], answer=3, also=(1, 2)), example.claims[1])
+    batch = Collator(vocabulary, config, texts=9, foils=0)([replace(example, claims=claims)])
+    row = batch["answers"].tolist().index(3)
+    assert batch["options"].shape == (2, len(config.answers))
+    assert batch["options"][row].logical_not().nonzero()[:, 0].tolist() == [1, 2]
+
+
+def test_each_text_stands_before_its_own_foils() -> None:
+    scores = torch.tensor([1.0, 2.0, 3.0, 10.0, 30.0, 31.0])
+    table, real, mask = _beside_their_foils(scores, 3, torch.tensor([0, 2, 2]))
+    assert table.tolist() == [[1, 10, 0], [2, 0, 0], [3, 30, 31]]
+    assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
+    assert real.tolist() == [0, 0, 0]
 
 
 def test_windows_are_all_of_the_lengths_given() -> None:
@@ -298,7 +366,15 @@ def test_a_torn_or_missing_file_is_named(tmp_path: Path, trained: Trained) -> No
     "option",
     [
         *("sizes=3", "epochs=many", "epochs=0", "objective=triplet", "correction=maybe"),
-        *("channels=8,x", "side=50", "size=15", "hard_negatives=all", "region_size=15"),
+        *(
+            "naming=-1",
+            "queries=0",
+            "channels=8,x",
+            "side=50",
+            "size=15",
+            "hard_negatives=all",
+            "region_size=15",
+        ),
         "eye=clips",
     ],
 )

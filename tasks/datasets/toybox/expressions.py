@@ -13,6 +13,7 @@ from .chance import Chance
 from .referring import Referral, refer
 from .samples import LazySamples, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, make_scene
+from .vqa import region_annotations
 
 EXPRESSIONS_PER_PICTURE = 3
 
@@ -35,6 +36,7 @@ def load(root: Path | None, split: str) -> Dataset:
         split=split,
         samples=LazySamples(PICTURES[split], EXPRESSIONS_PER_PICTURE, partial(_samples, split)),
         sha256=SHA256[split],
+        region_annotations=region_annotations,
     )
 
 

@@ -15,6 +15,7 @@ from .captions import captions_of
 from .chance import Chance
 from .samples import LazySamples, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, make_scene
+from .vqa import region_annotations
 
 # Of the first thousand pictures of each split, with their captions and foils. What is drawn under
 # the name toybox-1 never changes: a test holds these.
@@ -35,6 +36,7 @@ def load(root: Path | None, split: str) -> Dataset:
         split=split,
         samples=LazySamples(PICTURES[split], 1, partial(_samples, split)),
         sha256=SHA256[split],
+        region_annotations=region_annotations,
     )
 
 

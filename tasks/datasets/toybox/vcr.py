@@ -14,6 +14,7 @@ from .chance import Chance
 from .justifying import Item, pose, tag_things
 from .samples import LazySamples, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, Thing, make_scene
+from .vqa import region_annotations
 
 QUESTIONS_PER_PICTURE = 2
 
@@ -36,6 +37,7 @@ def load(root: Path | None, split: str) -> Dataset:
         split=split,
         samples=LazySamples(PICTURES[split], QUESTIONS_PER_PICTURE, partial(_samples, split)),
         sha256=SHA256[split],
+        region_annotations=region_annotations,
     )
 
 

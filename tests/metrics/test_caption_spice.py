@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.metrics.java import JavaFailed
-from harness.metrics.spice import spice, spice_aggregate, spice_reason, spice_rows
+from harness.metrics.caption_spice import spice, spice_aggregate, spice_reason, spice_rows
 
 FakeJava = Callable[..., Path]
 
@@ -95,9 +95,9 @@ def test_pycocoevalcaps_own_folder_is_looked_at_without_the_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("HARNESS_SPICE", raising=False)
-    monkeypatch.setattr("harness.metrics.spice.coco_folder", lambda: Path("/nowhere"))
+    monkeypatch.setattr("harness.metrics.caption_spice.coco_folder", lambda: Path("/nowhere"))
     assert spice_reason().startswith("no SPICE jars: no spice-1.0.jar")
-    monkeypatch.setattr("harness.metrics.spice.coco_folder", lambda: None)
+    monkeypatch.setattr("harness.metrics.caption_spice.coco_folder", lambda: None)
     assert spice_reason().startswith("no SPICE jars: pycocoevalcap is not installed")
 
 

@@ -123,7 +123,7 @@ class CaptioningModel:
         """The same as JSON, an object a visual: words; alphas, a list a word; grid, how the
         locations lie, [rows, columns], for a clip [1, frames]."""
         vision = self.config.vision
-        clips = vision.kind == "clips"
+        clips = vision.of_clips
         grid = [1, vision.locations] if clips else [vision.map_side, vision.map_side]
         return [
             {"words": words, "alphas": alphas.round(4).tolist(), "grid": grid}
@@ -146,7 +146,7 @@ class CaptioningModel:
         fresh: dict[str, Tensor] = {}
         if new:
             given = torch.from_numpy(read_visuals(new, self.config.vision, self.device))
-            seen = self.network.see(given.to(self.device))
+            seen = self.network.see(self.network.vision.prepare(given.to(self.device)))
             fresh = {visual.id: row for visual, row in zip(new, seen, strict=True)}
         context = torch.stack([fresh[v.id] if v.id in fresh else self._kept[v.id] for v in visuals])
         self._kept.update(fresh)
@@ -240,7 +240,8 @@ class CaptioningModel:
             moments = [(a, b) for a, b in (windows * duration / frames).tolist()]
         clip = torch.from_numpy(read_visuals([query.visual], self.config.vision))
         context, context_mask = self.network.vision.windows(
-            clip.to(self.device), torch.from_numpy(windows)[None].to(self.device)
+            self.network.vision.prepare(clip.to(self.device)),
+            torch.from_numpy(windows)[None].to(self.device),
         )
         tokens, mask = pad_captions([self.words.encode(query.text)])
         scores = score_captions(

@@ -1,5 +1,5 @@
 """Training examples for the captioners: a visual with texts about it and, where the data set tells,
-what is where in it. Knows no network."""
+what is where in it. Knows no loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.types import Dataset, Picture
 
-from .captioner_network import CaptionerConfig, CaptionWords, pad_captions
+from .captioner_network import CaptionerConfig, CaptionerNetwork, CaptionWords, pad_captions
 from .captioner_vision import cells_of, read_visuals
 from .moment_windows import Window, every_window, window_of
 
@@ -61,7 +61,7 @@ def _texts(sample: Any) -> Sequence[str]:
 def examples_of(
     dataset: Dataset,
     words: CaptionWords,
-    config: CaptionerConfig,
+    network: CaptionerNetwork,
     labels: dict[str, int],
     device: str = "cpu",
 ) -> list[Example]:
@@ -71,22 +71,20 @@ def examples_of(
     for sample in dataset.samples:
         groups.setdefault(sample.input.visual.id, []).append(sample)
     together = list(groups.values())
-    examples = []
+    examples, config = [], network.config
+    network.eval()
     for start in range(0, len(together), _READ_AT_ONCE):
         some = together[start : start + _READ_AT_ONCE]
         read = read_visuals([samples[0].input.visual for samples in some], config.vision, device)
-        for visual, samples in zip(read, some, strict=True):
-            told = tuple(
-                told for sample in samples for told in _told(sample, words, config, visual)
-            )
+        prepared = network.vision.prepare(torch.from_numpy(read).to(device)).cpu().numpy()
+        for visual, samples in zip(prepared, some, strict=True):
+            told = tuple(told for sample in samples for told in _told(sample, words, config))
             things = _things(dataset, samples[0].input.visual, config, labels)
             examples.append(Example(visual, told, things))
     return examples
 
 
-def _told(
-    sample: Any, words: CaptionWords, config: CaptionerConfig, visual: npt.NDArray[Any]
-) -> Iterator[Told]:
+def _told(sample: Any, words: CaptionWords, config: CaptionerConfig) -> Iterator[Told]:
     box: tuple[float, float, float, float] | None = None
     window: Window | None = None
     if hasattr(sample.target, "box"):

@@ -107,6 +107,12 @@ class CaptionerNetwork(nn.Module):
         for parameter in self.decoder.parameters():
             if parameter.ndim > 1:  # the official code's 0.01 suits its width; narrow models stall
                 nn.init.xavier_uniform_(parameter)
+        # tanh(a + q) around 0 has no product of a and q: with biases of 0, it takes long until the
+        # attention depends on what was said
+        nn.init.normal_(self.decoder.attention_context.bias)
+        for layer in self.decoder.attention_deeper:
+            assert isinstance(layer, nn.Linear)
+            nn.init.normal_(layer.bias)
 
     def see(self, visuals: Tensor) -> Tensor:
         """What read_visuals gives -> annotations (batch, locations, size)."""

@@ -115,9 +115,8 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (texts, longest), 0 = padding at the end -> (texts, size)."""
-        states = self.states(tokens)
-        real = (tokens != 0)[:, :, None]
-        pooled: Tensor = self.dense(states.masked_fill(~real, -1.0).amax(dim=1))
+        states, real = self.states(tokens), tokens != 0
+        pooled: Tensor = self.dense(states.masked_fill(~real[:, :, None], -1.0).amax(dim=1))
         return pooled
 
 
@@ -231,10 +230,14 @@ class DualEncoder(nn.Module):
         scores: Tensor = self.words(self.text.states(tokens), tokens != 0, named, regions, mask)
         return scores
 
-    def see_through(self, questions: Tensor, regions: Tensor, mask: Tensor) -> Tensor:
+    def see_through(
+        self, questions: Tensor, regions: Tensor, mask: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """questions (questions, longest) tokens; regions (questions, regions, size) of its own
-        picture, for each -> unit vectors (questions, size), to be matched with answers'."""
-        return normalize(self.glance(self.text(questions), regions, mask), dim=-1)
+        picture, for each -> unit vectors (questions, size), to be matched with answers', and the
+        fits that SeenThroughQuestion gives."""
+        seen, fits = self.glance(self.text(questions), regions, mask)
+        return normalize(seen, dim=-1), fits
 
     def score(self, cosines: Tensor) -> Tensor:
         """Scores as the objective wants them: VSE++ measures its margin in cosines."""

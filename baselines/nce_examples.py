@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.types import CaptionedVisual, Dataset, Expression, Question, Uncaptioned
 
+from .nce_folder import NceConfig
 from .nce_inputs import (
     MOST_TOKENS,
     as_window,
@@ -25,10 +26,9 @@ from .nce_inputs import (
     tags_of,
     windows_of,
 )
-from .nce_model import NceConfig
 from .region_encoder import PictureRegions, find_regions, pad_regions
 from .visual_encoder import read_clips, read_pictures
-from .vqa_examples import labels_of
+from .vqa_examples import PHRASES, labels_of, roles_of
 from .words import Vocabulary
 
 
@@ -36,13 +36,15 @@ from .words import Vocabulary
 class Claim:
     """A text that holds of a visual. `foils`: texts that do not. `part`: the region or window that
     it speaks of, -1 where it speaks of the whole. A question is no claim before its answer:
-    `answer` is the place of the right one among the data set's, `also` those of others given."""
+    `answer` is the place of the right one among the data set's, `also` those of others given.
+    `roles`: for each region, which phrases speak of it, where a data set knows."""
 
     text: str
     foils: tuple[str, ...] = ()
     part: int = -1
     answer: int = -1
     also: tuple[int, ...] = ()
+    roles: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,23 @@ def examples_of(dataset: Dataset, config: NceConfig, foils: bool) -> list[Exampl
         return [_moment(sample, config) for sample in dataset.samples]
     make = _referred if isinstance(first, Expression) else _claimed
     return [make(samples, config) for samples in _by_view(dataset)]
+
+
+def with_roles(examples: Sequence[Example], dataset: Dataset) -> list[Example]:
+    """The examples of questions, of _by_view's order, with what their phrases speak of."""
+    assert dataset.groundings is not None
+    grounded = []
+    for example, samples in zip(examples, _by_view(dataset), strict=True):
+        assert isinstance(example.visual, PictureRegions)
+        roles = {
+            sample.input.text: tuple(
+                map(tuple, roles_of(example.visual, dataset.groundings(sample)))
+            )
+            for sample in samples
+        }
+        claims = tuple(replace(claim, roles=roles[claim.text]) for claim in example.claims)
+        grounded.append(replace(example, claims=claims))
+    return grounded
 
 
 def with_labels(
@@ -204,13 +223,15 @@ def moment_lengths(dataset: Dataset, frames: int) -> tuple[int, ...]:
 @dataclass(frozen=True)
 class Collator:
     """Examples -> one padded batch. `texts`: claims drawn of each example, `foils`: mismatches
-    drawn of each claim; anew in each batch. `labels`: how many words name regions."""
+    drawn of each claim; anew in each batch. `labels`: how many words name regions;
+    `grounded`: with what phrases speak of."""
 
     vocabulary: Vocabulary
     config: NceConfig
     texts: int
     foils: int
     labels: int = 0
+    grounded: bool = False
 
     def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
         drawn = [self._draw(example.claims, self.texts) for example in examples]
@@ -233,6 +254,11 @@ class Collator:
             batch |= self._answers(claims)
         if self.labels:
             batch["labels"] = self._labels(examples, batch["mask"].shape[1])
+        if self.grounded:
+            batch["roles"] = torch.zeros(len(claims), PHRASES, batch["mask"].shape[1])
+            for row, claim in enumerate(claims):
+                for region, phrases in enumerate(claim.roles):
+                    batch["roles"][row, list(phrases), region] = 1.0
         return batch
 
     def _answers(self, claims: Sequence[Claim]) -> dict[str, Tensor]:

@@ -53,20 +53,26 @@ class SeenThroughQuestion(nn.Module):
             nn.Linear(asked + 2 * found, size), nn.ReLU(), nn.Linear(size, size)
         )
 
-    def forward(self, asked: Tensor, regions: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, asked: Tensor, regions: Tensor, mask: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """asked (questions, channels); regions (questions, regions, size); mask (questions,
-        regions) -> (questions, size)."""
+        regions) -> (questions, size) and, of either look, how well regions fit each query, as
+        logits (questions, queries, regions)."""
         keys, values = self.keys(regions), self.values(regions)
-        once = self._look(self.first(asked), keys, values, mask)
-        again = self._look(self.second(torch.cat([asked, once], dim=1)), keys, values, mask)
+        once, fits = self._look(self.first(asked), keys, values, mask)
+        more = self.second(torch.cat([asked, once], dim=1))
+        again, fit_again = self._look(more, keys, values, mask)
         seen: Tensor = self.dense(torch.cat([asked, once, again], dim=1))
-        return seen
+        return seen, (fits, fit_again)
 
-    def _look(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """-> (questions, queries * (_VALUE + 1)): what each query finds, and how often."""
+    def _look(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """-> what each query finds, and how often (questions, queries * (_VALUE + 1)); and fits."""
         split = queries.view(len(queries), self.queries, _QUERY + 1)
         fits = split[..., :_QUERY] @ keys.transpose(1, 2) + split[..., _QUERY:]
         fits = fits.masked_fill(~mask[:, None], -1e9)
         found = fits.softmax(dim=2) @ values
         counted = fits.sigmoid().sum(dim=2, keepdim=True)
-        return torch.cat([found, counted], dim=2).flatten(1)
+        return torch.cat([found, counted], dim=2).flatten(1), fits

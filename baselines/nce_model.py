@@ -4,10 +4,8 @@ and moments out. Each folder is trained for one task. Knows no training and no s
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +27,8 @@ from harness.types import (
     Question,
 )
 
-from .nce import DualConfig, DualEncoder
+from .nce import DualEncoder
+from .nce_folder import NceConfig, read_folder
 from .nce_inputs import (
     MOST_TOKENS,
     as_window,
@@ -41,9 +40,9 @@ from .nce_inputs import (
     tags_of,
     windows_of,
 )
-from .region_encoder import PictureRegions, RegionBatch, RegionCache, RegionConfig, pad_regions
-from .visual_encoder import VisualConfig, read_clips, read_pictures
-from .words import Vocabulary, read_vocabulary
+from .region_encoder import PictureRegions, RegionBatch, RegionCache, pad_regions
+from .visual_encoder import read_clips, read_pictures
+from .words import Vocabulary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,18 +55,6 @@ CAPTIONS = 4000  # to choose from, where none stand beside the weights
 _SAME_MOMENT = 0.7  # IoU from which the worse of two moments is left out
 _TEXTS_AT_ONCE = 1024
 _KEPT_VISUALS = 4096
-
-
-@dataclass(frozen=True)
-class NceConfig:
-    """What config.json holds: sizes, how pictures are cut up, the task it was trained for, the
-    answers it chooses from, and how long its moments are, in frames."""
-
-    encoder: DualConfig
-    regions: RegionConfig
-    trained_on: str = ""
-    answers: tuple[str, ...] = ()
-    moment_lengths: tuple[int, ...] = ()
 
 
 # ---------------------------------------------------------------- the model
@@ -165,7 +152,7 @@ class NceModel:
         regions, mask = self._regions_for(questions)
         if self.config.encoder.matching == "question":
             asked = self._tokens([question.text for question in questions])
-            rows = self.network.see_through(asked, regions, mask).float().cpu().numpy()
+            rows = _as_array(self.network.see_through(asked, regions, mask)[0])
             texts = list(dict.fromkeys(text for some in choices for text in some))
             place = {text: row for row, text in enumerate(texts)}
             vectors = self.embed_texts(texts)
@@ -297,89 +284,7 @@ def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
     return shared / (max(a[1], b[1]) - min(a[0], b[0])) if shared > 0 else 0.0
 
 
-# ---------------------------------------------------------------- folders of weights
-
-
-def save_folder(
-    folder: Path,
-    network: DualEncoder,
-    vocabulary: Vocabulary,
-    config: NceConfig,
-    bank: Sequence[str] = (),
-) -> None:
-    """Writes config.json, vocab.txt, model.safetensors (in fp16) and, for captioning, captions.txt:
-    the captions to choose from, a line each."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(
-        json.dumps(asdict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    vocabulary.save(folder / "vocab.txt")
-    state = {
-        name: value.to("cpu", torch.float16) if value.is_floating_point() else value.cpu()
-        for name, value in network.state_dict().items()
-    }
-    path = folder / "model.safetensors"
-    save_file({name: value.contiguous() for name, value in state.items()}, str(path))
-    path.chmod(0o644)  # it comes out readable to its writer alone
-    if bank:
-        lines = "".join(f"{' '.join(caption.split())}\n" for caption in bank)
-        (folder / "captions.txt").write_text(lines, encoding="utf-8")
-
-
-def read_folder(folder: Path) -> tuple[DualEncoder, Vocabulary, NceConfig]:
-    """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    files = [folder / name for name in ("config.json", "vocab.txt", "model.safetensors")]
-    for path in files:
-        if not path.is_file():
-            raise BadInput(
-                f"{path}: no such file; --weights takes a folder that `harness train` wrote"
-            )
-    try:
-        config = _read_config(files[0])
-        vocabulary = read_vocabulary(files[1])
-        words = config.encoder.vocab_size
-        if len(vocabulary.words) != words:
-            raise ValueError(f"{len(vocabulary.words)} words for {words} embeddings")
-        network = DualEncoder(config.encoder)
-    except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
-        raise BadInput(
-            f"{files[0]} and {files[1]} do not describe a dual encoder ({error}); take those it "
-            "was trained with"
-        ) from None
-    try:
-        network.load_state_dict({name: _wide(v) for name, v in load_file(str(files[2])).items()})
-    except SafetensorError as error:
-        raise BadInput(f"{files[2]}: unreadable ({error}); copy it again") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(
-            f"{files[2]}: not of this config.json ({reason[:200]}); take the one it was trained "
-            "with"
-        ) from None
-    return network, vocabulary, config
-
-
-def _wide(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() else value
-
-
-def _read_config(path: Path) -> NceConfig:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    encoder, regions = content["encoder"], content["regions"]
-    visual = encoder["visual"] | {"channels": tuple(encoder["visual"]["channels"])}
-    return NceConfig(
-        encoder=DualConfig(**encoder | {"visual": VisualConfig(**visual)}),
-        regions=RegionConfig(**regions | {"channels": tuple(regions["channels"])}),
-        trained_on=content["trained_on"],
-        answers=tuple(content["answers"]),
-        moment_lengths=tuple(content["moment_lengths"]),
-    )
-
+# ---------------------------------------------------------------- loading
 
 # captions are chosen by the same vectors that retrieval compares
 _SERVES = {"captioning": "retrieval", "video-captioning": "video-retrieval"}

@@ -25,6 +25,7 @@ from .captioner import CaptioningModel
 from .captioner_examples import Collator, examples_of, labels_of, texts_of
 from .captioner_losses import WithLosses
 from .captioner_network import (
+    BUNDLED,
     CaptionerConfig,
     CaptionerNetwork,
     CaptionWords,
@@ -48,7 +49,7 @@ class Recipe:
     reference: str = ""  # weights of a likelihood-trained captioner, to start from and to beat
     mismatches: int = 5  # nce: other visuals' captions for each
     correction: str = "yes"  # nce: the log nu; "no" is Dai & Lin's code
-    doubly_stochastic: float = 0.05  # lambda
+    doubly_stochastic: float = 0.01  # lambda
     doubly_stochastic_form: str = "paper"  # or official
     region_loss: float = 1.0  # naming what is at a location, where things are annotated
     word_loss: float = 0.0  # telling from the annotation vectors which words the texts have
@@ -56,12 +57,13 @@ class Recipe:
     window_loss: float = 2.0  # telling a moment's window from others of its clip
     windows: int = 8
     nothing: float = 0.05  # share of texts learnt without a visual, for calibrated likelihoods
-    epochs: int = 12
+    epochs: int = 8
     batch: int = 32  # visuals
     texts: int = 2  # drawn of each visual's
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    vision: str = "pictures"  # clips, efficientnet-lite0
+    vision: str = "pictures"  # clips, frames, efficientnet-lite0
+    frames_by: str = ""  # frames: by the CNN of these weights; those bundled for Toybox's pictures
     side: int = 96
     channels: str = "32,48,64,96"
     deeper: int = 2
@@ -71,7 +73,7 @@ class Recipe:
     size: int = 96  # of an annotation vector
     dim: int = 192
     dim_word: int = 64
-    layers_att: int = 2
+    layers_att: int = 1
     dropout: str = "none"  # official, modern
     dropout_rate: float = 0.5
     mask_padding: str = "no"
@@ -90,22 +92,21 @@ _CLIPS = Recipe(
     texts=4,
     doubly_stochastic=0.0,
     word_loss=1.0,
-    vision="clips",
-    side=48,
-    channels="16,32,48,64",
+    vision="frames",
+    side=64,
     frames=16,
     size=128,
     dim=160,
-    layers_att=1,
 )
 RECIPES = {
     "captioning": Recipe(),
     "retrieval": Recipe(),
-    "spatial-localization": Recipe(texts=3, epochs=8, dim=128, most_words=24),
+    "spatial-localization": Recipe(texts=3, epochs=8, dim=128, most_words=24, attention_loss=2.0),
     "video-captioning": _CLIPS,
     "video-retrieval": _CLIPS,
     "temporal-localization": replace(
         _CLIPS,
+        vision="clips",
         texts=1,
         word_loss=0.0,
         side=32,
@@ -142,7 +143,7 @@ _CHOICES = {
     "objective": ("soft", "hard", "nce"),
     "doubly_stochastic_form": ("paper", "official"),
     "correction": ("yes", "no"),
-    "vision": ("pictures", "clips", "efficientnet-lite0"),
+    "vision": ("pictures", "clips", "frames", "efficientnet-lite0"),
     "dropout": ("none", "official", "modern"),
     "mask_padding": ("yes", "no"),
     "by_length": ("yes", "no"),
@@ -166,6 +167,8 @@ def _check_recipe(recipe: Recipe) -> None:
         raise BadInput(f"--set channels={recipe.channels}: must be numbers, as 32,48,64,96")
     if recipe.side % 2 ** len(channels):
         raise BadInput(f"--set side={recipe.side}: must be a multiple of {2 ** len(channels)}")
+    if recipe.frames_by and recipe.vision != "frames":
+        raise BadInput("--set frames_by: is for --set vision=frames")
     if (recipe.objective == "nce") != bool(recipe.reference):
         raise BadInput(
             "--set objective=nce learns against a frozen reference: give --set reference=FOLDER, "
@@ -237,7 +240,7 @@ def _train(request: TrainRequest) -> None:
     labels = (
         labels_of(request.train) if recipe.region_loss and config.vision.kind == "pictures" else {}
     )
-    examples = examples_of(request.train, words, config, labels, request.device)
+    examples = examples_of(request.train, words, network.to(request.device), labels, request.device)
     print(f"{time.monotonic() - start:6.0f} s  {len(examples)} visuals read", flush=True)
     validation = request.validation and replace(
         request.validation, samples=request.validation.samples[: recipe.validated]
@@ -296,7 +299,36 @@ def _start(
         return network, words, _searching(config, request, recipe)
     words = learn_words(texts_of(request.train), recipe.at_least)
     config = _searching(_config(request, recipe, len(words)), request, recipe)
-    return CaptionerNetwork(config), words, config
+    network = CaptionerNetwork(config)
+    if recipe.vision == "frames":
+        seeing, _, source = read_folder(_seeing(recipe))
+        _take_cnn(network, seeing, source, recipe)
+    return network, words, config
+
+
+def _seeing(recipe: Recipe) -> Path:
+    """The weights whose CNN sees the frames of clips."""
+    return Path(recipe.frames_by or BUNDLED / "show-attend-tell--captioning--toybox")
+
+
+def _take_cnn(
+    network: CaptionerNetwork, seeing: CaptionerNetwork, source: CaptionerConfig, recipe: Recipe
+) -> None:
+    """Gives a network of clips the CNN of one of pictures. BadInput where sizes differ."""
+    if (source.vision.kind, source.vision.visual.channels, source.vision.deeper) != (
+        "pictures",
+        network.config.vision.visual.channels,
+        recipe.deeper,
+    ):
+        channels = ",".join(map(str, source.vision.visual.channels))
+        raise BadInput(
+            f"{_seeing(recipe)}: its CNN is of the kind {source.vision.kind}, with channels "
+            f"{channels} and deeper {source.vision.deeper}: give --set channels and deeper alike"
+        )
+    own = network.vision.see.state_dict()
+    for name, value in seeing.vision.see.state_dict().items():
+        if f"map.{name}" in own and own[f"map.{name}"].shape == value.shape:
+            own[f"map.{name}"].copy_(value)
 
 
 def _searching(config: CaptionerConfig, request: TrainRequest, recipe: Recipe) -> CaptionerConfig:

@@ -29,9 +29,18 @@ from .nce import (
     infonce_loss,
     nce_loss,
 )
-from .nce_examples import Collator, examples_of, moment_lengths, texts_of, with_labels
+from .nce_examples import (
+    Collator,
+    Example,
+    examples_of,
+    moment_lengths,
+    texts_of,
+    with_labels,
+    with_roles,
+)
+from .nce_folder import NceConfig, save_folder
 from .nce_inputs import MOST_TOKENS, draw_captions, pad_texts, rows_of_tags
-from .nce_model import NceConfig, NceModel, save_folder
+from .nce_model import NceModel
 from .nce_recipes import Recipe, recipe_for
 from .nce_validation import validate
 from .region_encoder import RegionBatch, RegionConfig
@@ -44,6 +53,9 @@ from .words import Vocabulary, learn_vocabulary
 
 class WithObjective(nn.Module):
     """A dual encoder and the loss of a batch, as Collator makes it."""
+
+    named: Tensor
+    answers: Tensor
 
     def __init__(
         self,
@@ -94,9 +106,12 @@ class WithObjective(nn.Module):
         looks = network.sight.cnn(batch)
         seen = network.see_regions(batch, visuals["tags"], looks)
         if network.config.matching == "question":
-            rows = network.see_through(tokens, seen[owners], batch.mask[owners])
+            rows, fits = network.see_through(tokens, seen[owners], batch.mask[owners])
             scores = network.score(rows @ network.embed_texts(self.answers).T)
             loss = self._loss(scores, visuals["answers"], visuals["options"])
+            if "roles" in visuals:
+                grounded = [_grounding(fit, visuals["roles"], batch.mask[owners]) for fit in fits]
+                loss = loss + self.recipe.grounding * (grounded[0] + grounded[1])
         else:
             whose = torch.cat([owners, owners[foil_of]])
             each = network.match_things(tokens, self.named[tokens], seen[whose], batch.mask[whose])
@@ -162,6 +177,15 @@ class WithObjective(nn.Module):
         return hinge_loss(scores, real, mask, self.recipe.margin, hardest)
 
 
+def _grounding(fits: Tensor, roles: Tensor, mask: Tensor) -> Tensor:
+    """How well the first queries find what each phrase speaks of: fits (questions, queries,
+    regions); roles (questions, phrases, regions), 1 where it does; mask (questions, regions)."""
+    phrases = min(fits.shape[1], roles.shape[1])
+    real = mask[:, None].expand(-1, phrases, -1)
+    fits, roles = fits[:, :phrases][real], roles[:, :phrases][real]
+    return phrases * binary_cross_entropy_with_logits(fits, roles)
+
+
 def _beside_their_foils(
     scores: Tensor, count: int, foil_of: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -223,10 +247,7 @@ def train_nce(request: TrainRequest) -> None:
     vocabulary = learn_vocabulary(texts_of(train))
     config = _config(request, recipe, vocabulary)
     network = DualEncoder(config.encoder)
-    examples = examples_of(train, config, recipe.hard_negatives == "foils")
-    words = label_words_of(train) if recipe.naming and _is_question(config) else {}
-    if words:
-        examples = with_labels(examples, train, words)
+    examples, collator = _examples(train, config, recipe, vocabulary)
     kept = [example for example in examples if example.claims]
     print(
         f"{time.monotonic() - start:6.0f} s  {len(kept)} visuals read, {len(examples) - len(kept)} "
@@ -245,12 +266,12 @@ def train_nce(request: TrainRequest) -> None:
             recipe,
             rows_of_tags(vocabulary),
             pad_texts([vocabulary.encode(answer, MOST_TOKENS) for answer in config.answers]),
-            len(words),
+            collator.labels,
         ),
         args=_arguments(request, recipe, bool(request.validation)),
         train_dataset=kept,
         eval_dataset=kept[:1],
-        data_collator=Collator(vocabulary, config, recipe.texts, recipe.foils, len(words)),
+        data_collator=collator,
         callbacks=[PlainProgress()],
     )
     trainer.remove_callback(PrinterCallback)
@@ -262,8 +283,21 @@ def train_nce(request: TrainRequest) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _is_question(config: NceConfig) -> bool:
-    return config.encoder.matching != "vectors"
+def _examples(
+    train: Dataset, config: NceConfig, recipe: Recipe, vocabulary: Vocabulary
+) -> tuple[list[Example], Collator]:
+    """Examples, those of questions with what is annotated of their regions, and what makes batches
+    of them."""
+    matching = config.encoder.matching
+    examples = examples_of(train, config, recipe.hard_negatives == "foils")
+    words = label_words_of(train) if recipe.naming and matching != "vectors" else {}
+    if words:
+        examples = with_labels(examples, train, words)
+    grounded = bool(recipe.grounding and train.groundings and matching == "question")
+    if grounded:
+        examples = with_roles(examples, train)
+    collator = Collator(vocabulary, config, recipe.texts, recipe.foils, len(words), grounded)
+    return examples, collator
 
 
 def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> NceConfig:

@@ -37,6 +37,16 @@ class VLBertConfig:
     visual_scale_text_init: float = 0.0  # weights of the visual LayerNorms at the start
     visual_scale_object_init: float = 0.0
     answers: int = 3129
+    region_classes: int = 1601  # what pretraining tells a masked region by: the detector's classes
+
+
+# the sizes of the released checkpoints
+CONFIGS = {
+    "base": VLBertConfig(),
+    "large": VLBertConfig(
+        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096
+    ),
+}
 
 
 def geometry_embedding(boxes: Tensor, image_size: Tensor, size: int) -> Tensor:
@@ -149,6 +159,27 @@ class VisualLinguisticBert(nn.Module):
         return self.encoder(states, mask), mask
 
 
+def text_states(states: Tensor, words: int) -> Tensor:
+    """One layer's states of the words: (batch, n, hidden) as VisualLinguisticBert returns them ->
+    (batch, words, hidden). A padded word gets what stands there, which is a region or [END]."""
+    return F.pad(states, (0, 0, 0, max(0, words - states.shape[1])))[:, :words]
+
+
+def region_states(states: Tensor, token_mask: Tensor, region_mask: Tensor) -> Tensor:
+    """One layer's states of the regions: (batch, n, hidden) as VisualLinguisticBert returns them ->
+    (batch, regions, hidden), zero where region_mask (batch, regions) is not real."""
+    place = token_mask.sum(dim=1, keepdim=True) + region_mask.cumsum(dim=1) - 1
+    place = place.masked_fill(~region_mask, 0)
+    regions = states.gather(1, place[:, :, None].expand(-1, -1, states.shape[2]))
+    return regions.masked_fill(~region_mask[:, :, None], 0.0)
+
+
+def start_visual_scales(part: VisualLinguisticBert, config: VLBertConfig) -> None:
+    """The initial weights of the visual LayerNorms: 0 means that a picture contributes nothing."""
+    nn.init.constant_(part.visual_ln_text.weight, config.visual_scale_text_init)
+    nn.init.constant_(part.visual_ln_object.weight, config.visual_scale_object_init)
+
+
 class VLBertForVQA(nn.Module):
     """Visual question answering (section 4.2.2): the answer is read off a [MASK]."""
 
@@ -167,8 +198,7 @@ class VLBertForVQA(nn.Module):
             nn.Linear(config.hidden_size, config.answers),
         )
         initialise(self, config.initializer_range)
-        nn.init.constant_(self.vlbert.visual_ln_text.weight, config.visual_scale_text_init)
-        nn.init.constant_(self.vlbert.visual_ln_object.weight, config.visual_scale_object_init)
+        start_visual_scales(self.vlbert, config)
 
     def region_embeddings(self, boxes: Tensor, appearance: Tensor, image_size: Tensor) -> Tensor:
         """The visual embedding of each region; shapes as in RegionProjection."""

@@ -59,7 +59,7 @@ def examples_of(
                 [soft_targets(s.target.answers, answers) for s in samples],
                 labels_of(found, annotations, label_words),
                 [_mentions(s.input.text, label_words) for s in samples],
-                [_roles(found, groundings(s)) for s in samples],
+                [roles_of(found, groundings(s)) for s in samples],
                 [s.input.kind for s in samples],
             )
         )
@@ -87,7 +87,7 @@ def _mentions(text: str, label_words: dict[str, int]) -> list[int]:
     return [index for word, index in label_words.items() if words & {word, f"{word}s", f"{word}es"}]
 
 
-def _roles(regions: PictureRegions, groundings: Sequence[Sequence[Box]]) -> list[list[int]]:
+def roles_of(regions: PictureRegions, groundings: Sequence[Sequence[Box]]) -> list[list[int]]:
     """For each region, the phrases that speak of it, as indices below PHRASES."""
     return [
         [

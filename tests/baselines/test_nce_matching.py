@@ -74,20 +74,22 @@ def test_a_picture_seen_through_a_question_depends_on_both_and_on_no_padding() -
     torch.manual_seed(0)
     model = SeenThroughQuestion(6, 4, queries=2).eval()
     asked = torch.randn(2, 6)
-    once = model(asked, REGIONS.expand(2, -1, -1), MASK.expand(2, -1))
+    once, _ = model(asked, REGIONS.expand(2, -1, -1), MASK.expand(2, -1))
     assert not torch.allclose(once[0], once[1], atol=1e-3)
-    other = model(asked[:1], REGIONS.flip(2), MASK)
+    other, _ = model(asked[:1], REGIONS.flip(2), MASK)
     assert not torch.allclose(once[:1], other, atol=1e-3)
     mask = torch.cat([MASK, torch.zeros(1, 2, dtype=torch.bool)], dim=1)
-    assert torch.allclose(once[:1], model(asked[:1], padded(REGIONS, 2), mask), atol=1e-6)
+    assert torch.allclose(once[:1], model(asked[:1], padded(REGIONS, 2), mask)[0], atol=1e-6)
 
 
 def test_how_many_regions_fit_is_seen() -> None:
     torch.manual_seed(0)
     model = SeenThroughQuestion(6, 4, queries=2).eval()
     asked, two = torch.randn(1, 6), REGIONS[:, 1:2].expand(-1, 2, -1)
-    one = model(asked, REGIONS[:, 1:2], MASK[:, :1])
-    assert not torch.allclose(one, model(asked, two, MASK[:, :2]), atol=1e-3)
+    one, _ = model(asked, REGIONS[:, 1:2], MASK[:, :1])
+    other, (_, fits) = model(asked, two, MASK[:, :2])
+    assert not torch.allclose(one, other, atol=1e-3)
+    assert torch.equal(fits[..., 0], fits[..., 1])
 
 
 def test_tags_are_found_in_the_vocabulary() -> None:

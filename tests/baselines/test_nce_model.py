@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from harness.baselines.nce_examples import Claim, Collator, Example, examples_of
+from harness.baselines.nce_examples import Claim, Collator, Example, examples_of, with_roles
+from harness.baselines.nce_folder import read_folder
 from harness.baselines.nce_inputs import as_window, choice_text, windows_of, with_tags_as_words
-from harness.baselines.nce_model import NceModel, load_nce, read_folder
+from harness.baselines.nce_model import NceModel, load_nce
 from harness.baselines.nce_recipes import recipe_for
-from harness.baselines.train_nce import CurveTrainer, _beside_their_foils, train_nce
+from harness.baselines.train_nce import CurveTrainer, _beside_their_foils, _grounding, train_nce
 from harness.errors import BadInput
 from harness.types import Clip, Dataset, LoadRequest, MomentQuery, Picture, Question, TrainRequest
 
@@ -307,6 +308,27 @@ def test_an_answer_is_told_from_all_that_no_one_gave(trained: Trained) -> None:
     assert batch["options"][row].logical_not().nonzero()[:, 0].tolist() == [1, 2]
 
 
+def test_what_phrases_speak_of_is_told_to_the_first_queries() -> None:
+    fits = torch.zeros(1, 2, 3)
+    fits[0, 0] = torch.tensor([-9.0, 9.0, 5.0])
+    fits[0, 1] = torch.tensor([9.0, -9.0, 5.0])
+    roles = torch.tensor([[[0.0, 1, 0], [1.0, 0, 0], [0, 1.0, 0]]])
+    real = torch.tensor([[True, True, False]])
+    assert _grounding(fits, roles, real).item() < 1e-3
+    assert _grounding(fits.flip(1), roles, real).item() > 5
+    assert _grounding(fits, roles, torch.ones_like(real)).item() > 1
+
+
+def test_a_question_knows_the_regions_that_its_phrases_speak_of(trained: Trained) -> None:
+    _, vocabulary, config = read_folder(trained("vqa/toybox"))
+    train = part("vqa/toybox", "train", 5)
+    (example,) = with_roles(examples_of(train, config, foils=False), train)
+    batch = Collator(vocabulary, config, texts=9, foils=0, grounded=True)([example])
+    assert batch["roles"].shape == (len(example.claims), 3, batch["mask"].shape[1])
+    assert batch["roles"].sum() > 0
+    assert batch["roles"][:, :, 0].sum() == 0  # no phrase speaks of the whole picture
+
+
 def test_each_text_stands_before_its_own_foils() -> None:
     scores = torch.tensor([1.0, 2.0, 3.0, 10.0, 30.0, 31.0])
     table, real, mask = _beside_their_foils(scores, 3, torch.tensor([0, 2, 2]))
@@ -368,6 +390,7 @@ def test_a_torn_or_missing_file_is_named(tmp_path: Path, trained: Trained) -> No
         *("sizes=3", "epochs=many", "epochs=0", "objective=triplet", "correction=maybe"),
         *(
             "naming=-1",
+            "grounding=-1",
             "queries=0",
             "channels=8,x",
             "side=50",

@@ -38,7 +38,7 @@ TINY = {
     "most_words": "6",
     "validated": "4",
 }
-CLIPS = {"frames": "8", "side": "16"}
+CLIPS = {"vision": "clips", "frames": "8", "side": "16"}
 MODULES: dict[str, Any] = {
     "captioning": captions,
     "spatial-localization": expressions,
@@ -107,6 +107,22 @@ def test_the_other_objectives_train(tmp_path: Path, objective: str) -> None:
     assert not torch.equal(before[0].decoder.embedding.weight, after[0].decoder.embedding.weight)
 
 
+def test_clips_can_be_seen_by_a_picture_captioners_cnn(tmp_path: Path) -> None:
+    train_show_attend_tell(request(tmp_path / "sat", epochs="1"))
+    seen_by = {"vision": "frames", "frames_by": str(tmp_path / "sat"), "epochs": "1"}
+    asked = request(tmp_path / "ta", "video-captioning", **{**CLIPS, **seen_by})
+    train_temporal_attention(asked)
+    pictures, clips = (read_folder(tmp_path / name)[0].state_dict() for name in ("sat", "ta"))
+    kept = [name for name in pictures if name.startswith("vision.see.map.convolutions")]
+    for name in kept:
+        assert torch.equal(pictures[name], clips[name.replace("see.map", "see.map.map")]), name
+    assert kept
+    with pytest.raises(BadInput, match="its CNN is of the kind pictures, with channels 4,8"):
+        train_temporal_attention(
+            replace(asked, output=tmp_path / "other", options={**asked.options, "deeper": "1"})
+        )
+
+
 def test_the_same_seed_trains_the_same_weights(tmp_path: Path) -> None:
     for name in ("first", "second"):
         train_show_attend_tell(request(tmp_path / name, epochs="1"))
@@ -145,7 +161,7 @@ def test_annotations_lie_where_things_are() -> None:
     dataset = part("captioning", "train", 3)
     labels = labels_of(dataset)
     network = _network(dataset)
-    examples = examples_of(dataset, learn_words(["a"]), network.config, labels)
+    examples = examples_of(dataset, learn_words(["a"]), network, labels)
     for sample, example in zip(dataset.samples, examples, strict=True):
         things = sample.input.visual.scene.things
         assert len(example.things) == len(things)
@@ -161,7 +177,7 @@ def test_naming_what_is_there_costs_nothing_without_annotations() -> None:
     recipe = recipe_for("captioning", {**TINY, "nothing": "0"})
     losses = []
     for labels in ({}, labels_of(dataset)):
-        examples = examples_of(dataset, words, network.config, labels)
+        examples = examples_of(dataset, words, network, labels)
         torch.manual_seed(0)
         batch = Collator(network.config, len(labels), 1)(examples)
         assert ("things" in batch) is bool(labels)
@@ -182,7 +198,7 @@ def test_a_moments_mismatches_overlap_it_little() -> None:
     dataset = part("temporal-localization", "train", 4)
     network = _network(dataset, "clips")
     config = replace(network.config, moment_lengths=(2, 3))
-    examples = examples_of(dataset, learn_words(["a"]), config, {})
+    examples = examples_of(dataset, learn_words(["a"]), network, {})
     windows = Collator(config, 0, 1, recipe.windows)(examples)["windows"]
     assert windows.shape == (4, 6, 2)
     for right, *others in windows.tolist():

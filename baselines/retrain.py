@@ -16,6 +16,16 @@ from harness.registry import find_task
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 BUNDLED = (
+    ("show-attend-tell", "captioning/toybox"),  # first: its CNN sees the frames of clips too
+    ("nce", "retrieval/toybox"),
+    ("nce", "video-retrieval/toybox"),
+    ("nce", "vqa/toybox"),
+    ("nce", "vqa/toybox-vcr"),
+    ("nce", "spatial-localization/toybox"),
+    ("nce", "temporal-localization/toybox"),
+    ("show-attend-tell", "spatial-localization/toybox"),
+    ("temporal-attention", "video-captioning/toybox"),
+    ("temporal-attention", "temporal-localization/toybox"),
     ("vlbert", "vqa/toybox"),
     ("vlbert-blind", "vqa/toybox"),
     ("vlbert", "vqa/easy-vqa"),

@@ -59,6 +59,27 @@ NCE = ModelSpec(
     train="harness.baselines.train_nce:train_nce",
     datasets=_TOYBOX,
 )
+SHOW_ATTEND_TELL = ModelSpec(
+    name="show-attend-tell",
+    summary="Show, Attend and Tell (Xu et al. 2015): an LSTM that looks where it speaks of",
+    capabilities=("caption", "match", "locate"),
+    load="harness.baselines.captioner:load_show_attend_tell",
+    train="harness.baselines.train_captioner:train_show_attend_tell",
+    aliases=("sat",),
+    datasets=("captioning/toybox", "retrieval/toybox", "spatial-localization/toybox"),
+)
+TEMPORAL_ATTENTION = ModelSpec(
+    name="temporal-attention",
+    summary="video captioning with temporal attention (Yao et al. 2015)",
+    capabilities=("caption-clips", "match-clips", "find-moments"),
+    load="harness.baselines.captioner:load_temporal_attention",
+    train="harness.baselines.train_captioner:train_temporal_attention",
+    datasets=(
+        "video-captioning/toybox",
+        "video-retrieval/toybox",
+        "temporal-localization/toybox",
+    ),
+)
 VLBERT = ModelSpec(
     name="vlbert",
     summary="VL-BERT (Su et al. 2020): one transformer over words and regions",

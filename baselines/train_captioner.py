@@ -17,7 +17,6 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from harness.errors import BadInput
-from harness.store import write_json
 from harness.types import Dataset, ModelDescription, TrainRequest
 
 from .attention_decoder import AttentionDecoderConfig
@@ -35,8 +34,8 @@ from .captioner_network import (
 )
 from .captioner_validation import validate
 from .captioner_vision import VisionConfig
+from .checkpoints import last_whole_checkpoint, prepare_checkpoints
 from .moment_windows import usual_lengths
-from .train_vlbert import _last_whole_checkpoint
 from .visual_encoder import VisualConfig
 
 
@@ -57,7 +56,7 @@ class Recipe:
     window_loss: float = 2.0  # telling a moment's window from others of its clip
     windows: int = 8
     nothing: float = 0.05  # share of texts learnt without a visual, for calibrated likelihoods
-    epochs: int = 8
+    epochs: int = 4
     batch: int = 32  # visuals
     texts: int = 2  # drawn of each visual's
     learning_rate: float = 2e-3
@@ -88,7 +87,7 @@ class Recipe:
 
 
 _CLIPS = Recipe(
-    epochs=10,
+    epochs=8,
     texts=4,
     doubly_stochastic=0.0,
     word_loss=1.0,
@@ -101,7 +100,7 @@ _CLIPS = Recipe(
 RECIPES = {
     "captioning": Recipe(),
     "retrieval": Recipe(),
-    "spatial-localization": Recipe(texts=3, epochs=8, dim=128, most_words=24, attention_loss=2.0),
+    "spatial-localization": Recipe(texts=3, epochs=5, dim=128, most_words=24, attention_loss=2.0),
     "video-captioning": _CLIPS,
     "video-retrieval": _CLIPS,
     "temporal-localization": replace(
@@ -232,7 +231,7 @@ def _check_task(request: TrainRequest, pictures: bool) -> None:
 
 def _train(request: TrainRequest) -> None:
     recipe = recipe_for(request.task, dict(request.options))
-    checkpoints = _prepare_checkpoints(request, recipe)
+    checkpoints = prepare_checkpoints(request, {"recipe": asdict(recipe)})
     set_seed(request.seed)
     start = time.monotonic()
     network, words, config = _start(request, recipe)
@@ -256,38 +255,12 @@ def _train(request: TrainRequest) -> None:
         callbacks=[PlainProgress()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(checkpoints))
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
     save_folder(request.output, network, words, config)
     curve = [entry for entry in trainer.state.log_history if any("eval" in key for key in entry)]
     (request.output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
     _write_card(request, recipe, config, network, curve, time.monotonic() - start)
     shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-def _prepare_checkpoints(request: TrainRequest, recipe: Recipe) -> Path:
-    """The folder of checkpoints, emptied on --restart. BadInput if it holds those of another
-    training, which must not go on as this one."""
-    folder = request.output / "checkpoints"
-    asked = {
-        "task": f"{request.task}/{request.dataset}",
-        "recipe": asdict(recipe),
-        "seed": request.seed,
-        "data_sha256": request.train.sha256,
-        "samples": len(request.train.samples),
-    }
-    if not request.resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    noted = folder / "request.json"
-    if noted.is_file():
-        try:
-            same = json.loads(noted.read_text(encoding="utf-8")) == asked
-        except ValueError:
-            same = False
-        if not same:
-            raise BadInput(f"{folder}: of another training that was stopped; give --restart or -o")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(noted, asked)
-    return folder
 
 
 def _start(

@@ -30,8 +30,6 @@ from .vlbert_vqa import (
 from .vqa_examples import Collator, examples_of, label_words_of
 from .words import Vocabulary, learn_vocabulary
 
-_last_whole_checkpoint = last_whole_checkpoint  # train_captioner still takes it from here
-
 
 @dataclass(frozen=True)
 class Recipe:

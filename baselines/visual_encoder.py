@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VisualConfig:
-    """Sizes of the CNN. Pictures are scaled to `side` x `side` pixels; each entry of `channels` is
-    a convolution; the first makes the map `stem` times narrower, each other one halves it. `frames`: of a clip, 0 for pictures; `size`: of the pooled
-    vector; `narrow`: channels of the map when it is pooled place by place."""
+    """Sizes of the CNN. Pictures are scaled to `side` x `side` pixels. Each entry of `channels` is
+    a convolution: the first makes the map `stem` times narrower, each other one halves it.
+    `frames`: of a clip, 0 for pictures; `size`: of the pooled vector; `narrow`: channels of the map
+    when it is pooled place by place."""
 
     side: int = 96
     channels: tuple[int, ...] = (32, 48, 64, 64)

@@ -268,6 +268,13 @@ class MomentFinder(Protocol):
     ) -> Sequence[Sequence[tuple[float, float]]]: ...
 
 
+class Attentive(Protocol):
+    """What a captioner may offer beside its captions: where it looked for each word, as JSON, kept
+    in a run's artifacts/."""
+
+    def artifacts(self, visuals: Sequence[Any]) -> Sequence[Json]: ...
+
+
 Capability: TypeAlias = Literal[
     "answer",
     "choose",

@@ -276,3 +276,37 @@ def test_captions_are_taken_from_given_files_as_well(tmp_path: Path) -> None:
 def test_a_run_of_retrieval_keeps_its_scores(small_toybox: None, tmp_path: Path) -> None:
     finished = evaluate(EvalRequest("retrieval", "chance", limit=20, output=tmp_path))
     assert (finished.path / "scores.npy").is_file()
+
+
+# ---------------------------------------------------------------- artifacts
+
+
+def test_where_a_captioner_looked_is_kept_for_the_first_samples(
+    plugin: Callable[..., None], small_toybox: None, tmp_path: Path
+) -> None:
+    plugin(
+        "lookingpackage",
+        "from harness.types import ModelDescription, ModelSpec\n"
+        "SPEC = ModelSpec('looking', 'made up', ('caption',), 'lookingpackage:load')\n"
+        "class Looking:\n"
+        "    description = ModelDescription()\n"
+        "    def caption(self, visuals):\n"
+        "        return ['A red circle.' for _ in visuals]\n"
+        "    def artifacts(self, visuals):\n"
+        "        return [{'words': ['a'], 'alphas': [[1.0]], 'grid': [1, 1]} for _ in visuals]\n"
+        "def load(request):\n"
+        "    return Looking()\n",
+        {"harness.models": {"looking": "lookingpackage:SPEC"}},
+    )
+    request = EvalRequest(
+        "captioning",
+        "looking",
+        limit=5,
+        controls="none",
+        rules={"java-metrics": "off"},
+        output=tmp_path,
+    )
+    path = evaluate(request).path / "artifacts" / "attention.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line["id"] for line in lines] == [f"test-0000{i}" for i in range(5)]
+    assert lines[0]["words"] == ["a"]

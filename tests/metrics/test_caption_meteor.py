@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from harness.metrics.java import JavaFailed, java_major_version, java_reason
 from harness.metrics.caption_meteor import meteor, meteor_aggregate, meteor_reason, meteor_rows
+from harness.metrics.java import JavaFailed, java_major_version, java_reason
 from harness.metrics.ptb_tokenizer import tokenize
 
 if TYPE_CHECKING:

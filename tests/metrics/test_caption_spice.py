@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.metrics.java import JavaFailed
 from harness.metrics.caption_spice import spice, spice_aggregate, spice_reason, spice_rows
+from harness.metrics.java import JavaFailed
 
 FakeJava = Callable[..., Path]
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from harness.errors import BadInput
 from harness.metrics import ptb_tokenizer
-from harness.metrics.java_tokenizer import java_tokenizer_reason
 from harness.metrics.caption_meteor import meteor_reason
+from harness.metrics.java_tokenizer import java_tokenizer_reason
 from harness.score import score
 from harness.store import Record
 from harness.tasks.captioning import MOST_CAPTION_CHARACTERS, TASK

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
+from . import efficientnet, minilm
 from .nce_matching import SeenThroughQuestion, WordsOnThings
 from .region_encoder import RegionBatch, RegionCNN
 from .visual_encoder import ClipEncoder, PictureEncoder, VisualConfig
 
 Objective: TypeAlias = Literal["nce", "infonce", "hinge", "hinge-sum"]
-Eye: TypeAlias = Literal["pictures", "regions", "clips", "moments"]
+Eye: TypeAlias = Literal["pictures", "regions", "clips", "moments", "efficientnet-lite0"]
+TextSide: TypeAlias = Literal["words", "minilm"]
 Matching: TypeAlias = Literal["vectors", "things", "question"]
 
 # ---------------------------------------------------------------- objectives
@@ -69,7 +71,9 @@ def _one_hot(places: Tensor, like: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class DualConfig:
     """Sizes of a dual encoder. `eye`: what it sees pictures by: "pictures" whole, "regions" by
-    crops that attend to each other, "clips" whole, "moments" by windows of a clip. `matching`: a
+    crops that attend to each other, "clips" whole, "moments" by windows of a clip,
+    "efficientnet-lite0" by a frozen CNN. `text`: what reads texts, "words" by a recurrent network
+    that is trained along, "minilm" by a frozen transformer. `matching`: a
     pair's score is the product of two vectors; or, of a text that names "things" by tag, a sum over
     its words; or the picture is seen through a "question", and its vector matched with answers'."""
 
@@ -87,6 +91,8 @@ class DualConfig:
     size: int = 256  # of the joint space
     matching: Matching = "vectors"
     queries: int = 4  # that a question puts to the regions
+    text: TextSide = "words"
+    dropout: float = 0.0  # of what a frozen network gives
 
 
 class TextEncoder(nn.Module):
@@ -118,6 +124,22 @@ class TextEncoder(nn.Module):
         states, real = self.states(tokens), tokens != 0
         pooled: Tensor = self.dense(states.masked_fill(~real[:, :, None], -1.0).amax(dim=1))
         return pooled
+
+
+class FrozenHead(nn.Module):
+    """A frozen network's vectors -> a vector each: brought to one length, then a dense layer. No
+    more than that: it is to be learnt from some hundred photographs."""
+
+    def __init__(self, channels: int, size: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(channels, size)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(batch, channels), any float type -> (batch, size)."""
+        even = normalize(vectors, dim=-1) * vectors.shape[-1] ** 0.5
+        dense: Tensor = self.dense(self.dropout(even.to(self.dense.weight.dtype)))
+        return dense
 
 
 class RegionSetEncoder(nn.Module):
@@ -194,14 +216,21 @@ class DualEncoder(nn.Module):
     def __init__(self, config: DualConfig) -> None:
         super().__init__()
         self.config = config
-        self.text = TextEncoder(config)
+        self.text: TextEncoder | FrozenHead
         self.sight: nn.Module
+        if config.text == "minilm":
+            # a caption is short: it can spare less than a photograph
+            self.text = FrozenHead(minilm.CHANNELS, config.size, config.dropout / 2)
+        else:
+            self.text = TextEncoder(config)
         if config.eye == "pictures":
             self.sight = PictureEncoder(config.visual)
         elif config.eye == "clips":
             self.sight = ClipEncoder(config.visual)
         elif config.eye == "regions":
             self.sight = RegionSetEncoder(config)
+        elif config.eye == "efficientnet-lite0":
+            self.sight = FrozenHead(efficientnet.CHANNELS, config.size, config.dropout)
         else:
             self.sight = WindowEncoder(config)
         if config.matching == "things":
@@ -212,7 +241,8 @@ class DualEncoder(nn.Module):
         self.shift = nn.Parameter(torch.tensor(0.0))
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
-        """tokens (texts, longest) -> unit vectors (texts, size)."""
+        """tokens (texts, longest), or, with MiniLM, its vectors (texts, 384) -> unit vectors
+        (texts, size)."""
         return normalize(self.text(tokens), dim=-1)
 
     def embed_visuals(self, *visuals: object) -> Tensor:
@@ -227,6 +257,7 @@ class DualEncoder(nn.Module):
     def match_things(self, tokens: Tensor, named: Tensor, regions: Tensor, mask: Tensor) -> Tensor:
         """Scores (texts,) of texts, each with the regions of its own picture. Arguments as
         WordsOnThings has them."""
+        assert isinstance(self.text, TextEncoder)
         scores: Tensor = self.words(self.text.states(tokens), tokens != 0, named, regions, mask)
         return scores
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from harness.types import CaptionedVisual, Dataset, Expression, Question, Uncaptioned
 
 from .nce_folder import NceConfig
+from .nce_frozen import Frozen
 from .nce_inputs import (
     MOST_TOKENS,
     as_window,
@@ -49,10 +50,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Example:
-    """A visual as its encoder takes it, uint8 pixels or regions, and its claims. `labels`: the
-    words for each region, as indices, where regions are annotated."""
+    """A visual as its encoder takes it, uint8 pixels, regions or a frozen network's vector, and its
+    claims. `labels`: the words for each region, as indices, where regions are annotated."""
 
-    visual: npt.NDArray[np.uint8] | PictureRegions
+    visual: npt.NDArray[Any] | PictureRegions
     claims: tuple[Claim, ...]
     labels: tuple[tuple[int, ...], ...] = ()
 
@@ -60,10 +61,16 @@ class Example:
 # ---------------------------------------------------------------- from data sets
 
 
-def examples_of(dataset: Dataset, config: NceConfig, foils: bool) -> list[Example]:
+def examples_of(
+    dataset: Dataset, config: NceConfig, foils: bool, frozen: Frozen | None = None
+) -> list[Example]:
     """Examples for the task that the data set's samples are of. `foils`: with the captions of the
-    same words that do not hold, where the data set has them."""
+    same words that do not hold, where the data set has them. `frozen`: what sees photographs."""
     eye, first = config.encoder.eye, dataset.samples[0].input
+    if eye == "efficientnet-lite0":
+        vectors = (frozen or Frozen()).see([sample.input.visual for sample in dataset.samples])
+        claims = [_whole_claims(sample, foils) for sample in dataset.samples]
+        return [Example(*pair) for pair in zip(vectors.numpy(), claims, strict=True)]
     if eye in ("pictures", "clips") or isinstance(first, CaptionedVisual | Uncaptioned):
         return [_captioned(sample, config, foils) for sample in dataset.samples]
     if eye == "moments":
@@ -149,8 +156,12 @@ def _captioned(sample: Any, config: NceConfig, foils: bool) -> Example:
         pixels = find_regions(seen, config.regions)
     else:
         pixels = read_pictures([seen], visual.side)[0]
+    return Example(pixels, _whole_claims(sample, foils))
+
+
+def _whole_claims(sample: Any, foils: bool) -> tuple[Claim, ...]:
     claims = _claims_of(sample, ())
-    return Example(pixels, tuple(c if foils else replace(c, foils=()) for c in claims))
+    return tuple(claim if foils else replace(claim, foils=()) for claim in claims)
 
 
 def _by_view(dataset: Dataset) -> list[list[Any]]:
@@ -224,7 +235,7 @@ def moment_lengths(dataset: Dataset, frames: int) -> tuple[int, ...]:
 class Collator:
     """Examples -> one padded batch. `texts`: claims drawn of each example, `foils`: mismatches
     drawn of each claim; anew in each batch. `labels`: how many words name regions;
-    `grounded`: with what phrases speak of."""
+    `grounded`: with what phrases speak of. `frozen`: what reads texts where MiniLM does."""
 
     vocabulary: Vocabulary
     config: NceConfig
@@ -232,6 +243,7 @@ class Collator:
     foils: int
     labels: int = 0
     grounded: bool = False
+    frozen: Frozen = field(default_factory=Frozen)
 
     def __call__(self, examples: list[Example]) -> dict[str, Tensor]:
         drawn = [self._draw(example.claims, self.texts) for example in examples]
@@ -244,7 +256,7 @@ class Collator:
         texts = [claim.text for claim in claims] + [foil for _, foil in foils]
         owners = [row for row, some in enumerate(drawn) for _ in some]
         batch = {
-            "tokens": pad_texts([self.vocabulary.encode(text, MOST_TOKENS) for text in texts]),
+            "tokens": self._read(texts),
             "owners": torch.tensor(owners, dtype=torch.long),
             "foil_of": torch.tensor([place for place, _ in foils], dtype=torch.long),
             "parts": torch.tensor([claim.part for claim in claims], dtype=torch.long),
@@ -260,6 +272,11 @@ class Collator:
                 for region, phrases in enumerate(claim.roles):
                     batch["roles"][row, list(phrases), region] = 1.0
         return batch
+
+    def _read(self, texts: Sequence[str]) -> Tensor:
+        if self.config.encoder.text == "minilm":
+            return self.frozen.read(texts)
+        return pad_texts([self.vocabulary.encode(text, MOST_TOKENS) for text in texts])
 
     def _answers(self, claims: Sequence[Claim]) -> dict[str, Tensor]:
         """The place of each question's answer, and which answers it is told from."""

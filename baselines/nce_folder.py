@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.errors import BadInput
 
 from .nce import DualConfig, DualEncoder
+from .nce_frozen import check_frozen
 from .region_encoder import RegionConfig
 from .visual_encoder import VisualConfig
 from .words import Vocabulary, read_vocabulary
@@ -22,13 +23,15 @@ from .words import Vocabulary, read_vocabulary
 @dataclass(frozen=True)
 class NceConfig:
     """What config.json holds: sizes, how pictures are cut up, the task it was trained for, the
-    answers it chooses from, and how long its moments are, in frames."""
+    answers it chooses from, how long its moments are, in frames, and the sha256 of each frozen
+    network below it, whose weights are not in the folder."""
 
     encoder: DualConfig
     regions: RegionConfig
     trained_on: str = ""
     answers: tuple[str, ...] = ()
     moment_lengths: tuple[int, ...] = ()
+    frozen: dict[str, str] = field(default_factory=dict)
 
 
 def save_folder(
@@ -39,7 +42,8 @@ def save_folder(
     bank: Sequence[str] = (),
 ) -> None:
     """Writes config.json, vocab.txt, model.safetensors (in fp16) and, for captioning, captions.txt:
-    the captions to choose from, a line each."""
+    the captions to choose from, a line each. Where MiniLM reads, its own words count, and vocab.txt
+    holds the special ones alone."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +64,8 @@ def save_folder(
 
 
 def read_folder(folder: Path) -> tuple[DualEncoder, Vocabulary, NceConfig]:
-    """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend."""
+    """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend, also
+    where a frozen network is absent or another than in training."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -82,6 +87,7 @@ def read_folder(folder: Path) -> tuple[DualEncoder, Vocabulary, NceConfig]:
             f"{files[0]} and {files[1]} do not describe a dual encoder ({error}); take those it "
             "was trained with"
         ) from None
+    check_frozen(config.frozen, folder)
     try:
         network.load_state_dict({name: _wide(v) for name, v in load_file(str(files[2])).items()})
     except SafetensorError as error:
@@ -109,4 +115,5 @@ def _read_config(path: Path) -> NceConfig:
         trained_on=content["trained_on"],
         answers=tuple(content["answers"]),
         moment_lengths=tuple(content["moment_lengths"]),
+        frozen=dict(content.get("frozen", {})),
     )

@@ -29,6 +29,7 @@ from harness.types import (
 
 from .nce import DualEncoder
 from .nce_folder import NceConfig, read_folder
+from .nce_frozen import Frozen
 from .nce_inputs import (
     MOST_TOKENS,
     as_window,
@@ -71,13 +72,16 @@ class NceModel:
         description: ModelDescription,
         device: str = "cpu",
         bank: Sequence[str] = (),
+        frozen: Frozen | None = None,
     ) -> None:
-        """`bank`: the captions to choose from."""
+        """`bank`: the captions to choose from. `frozen`: what is below the heads, if it is at hand
+        and remembers what it saw."""
         self.network = network.eval().to(device)
         self.vocabulary = vocabulary
         self.config = config
         self.description = description
         self.device = device
+        self._frozen = frozen or Frozen(device)
         self._bank = bank
         self._bank_vectors: Vectors | None = None
         self._regions_of = RegionCache(config.regions)
@@ -89,9 +93,8 @@ class NceModel:
         """(texts, size), unit vectors."""
         parts = [np.zeros((0, self.config.encoder.size), dtype=np.float32)]
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            some = texts[start : start + _TEXTS_AT_ONCE]
-            tokens = pad_texts([self.vocabulary.encode(text, MOST_TOKENS) for text in some])
-            parts.append(_as_array(self.network.embed_texts(tokens.to(self.device))))
+            tokens = self._tokens(texts[start : start + _TEXTS_AT_ONCE])
+            parts.append(_as_array(self.network.embed_texts(tokens)))
         return np.concatenate(parts)
 
     @torch.inference_mode()
@@ -111,6 +114,9 @@ class NceModel:
             batch = pad_regions([self._regions_of(one) for one in visuals]).to(self.device)
             tags = torch.zeros(batch.mask.shape, dtype=torch.long, device=self.device)
             return _as_array(self.network.embed_visuals(batch, tags)[:, 0])
+        if self.config.encoder.eye == "efficientnet-lite0":
+            seen = self._frozen.see(visuals).to(self.device)
+            return _as_array(self.network.embed_visuals(seen))
         pixels: Any
         if self.config.encoder.eye == "clips":
             pixels = read_clips(visuals, visual.frames, visual.side)
@@ -170,6 +176,9 @@ class NceModel:
         return np.split(scores.float().cpu().numpy().astype(np.float64), ends)
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
+        """As the network's text side takes them."""
+        if self.config.encoder.text == "minilm":
+            return self._frozen.read(texts).to(self.device)
         encoded = [self.vocabulary.encode(text, MOST_TOKENS) for text in texts]
         return pad_texts(encoded).to(self.device)
 
@@ -305,10 +314,12 @@ def load_nce(request: LoadRequest) -> NceModel:
         # TF32 would move scores by 1e-3 against the CPU's
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
-    options = {
+    options: dict[str, Any] = {
         "config_sha256": sha256_of_files([folder / "config.json", folder / "vocab.txt"]),
         "objective": config.encoder.objective,
     }
+    if config.frozen:
+        options["frozen"] = config.frozen
     bank: list[str] = []
     if "captioning" in request.task:
         bank = _captions_for(request, folder)

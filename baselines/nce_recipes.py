@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from harness.errors import BadInput
 
-from .nce import Objective
+from .nce import Objective, TextSide
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Recipe:
     foils: int = 1  # drawn of each text's own mismatches
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
+    warmup: int = 100  # steps until the learning rate is reached
     channels: str = "32,48,64,64"
     stem: int = 2
     narrow: int = 48
@@ -35,7 +36,9 @@ class Recipe:
     size: int = 256
     word_size: int = 64
     text_hidden: int = 128
-    eye: str = "pictures"  # or "regions": by the crops of what stands out
+    eye: str = "pictures"  # or "regions": the crops of what stands out; efficientnet-lite0, frozen
+    text: str = "words"  # or "minilm", frozen
+    dropout: float = 0.0  # of what a frozen network gives
     regions: str = "segments"
     region_size: int = 96
     region_layers: int = 2
@@ -74,9 +77,26 @@ _MOMENTS = replace(
 )
 # Toybox's things stand out from their ground: seen by regions, R@1 grows four times as fast
 _THINGS = Recipe(eye="regions", epochs=4, texts=3)
+# Some hundred photographs teach two dense layers on networks that have seen and read before; chosen
+# by cross-validation over 682 photographs of Flickr8k
+_PHOTOGRAPHS = Recipe(
+    eye="efficientnet-lite0",
+    text="minilm",
+    dropout=0.5,
+    epochs=20,
+    texts=5,
+    size=512,
+    weight_decay=0.05,
+    warmup=10,
+)
 RECIPES = {
     "retrieval/toybox": replace(_THINGS, hard_negatives="foils"),
     "captioning/toybox": _THINGS,
+    **{
+        f"{task}/{dataset}": _PHOTOGRAPHS
+        for task in ("retrieval", "captioning")
+        for dataset in ("flickr8k", "flickr30k", "coco")
+    },
     "retrieval": Recipe(hard_negatives="foils"),
     "captioning": Recipe(),
     "video-retrieval": replace(_CLIPS, hard_negatives="foils"),
@@ -86,7 +106,7 @@ RECIPES = {
     "spatial-localization": _REGIONS,
     "temporal-localization": _MOMENTS,
 }
-_EITHER = ("retrieval", "captioning")  # seen as whole pictures or by regions
+_EITHER = ("retrieval", "captioning")  # whole pictures: seen and read in any way
 
 
 def recipe_for(name: str, options: dict[str, str]) -> Recipe:
@@ -107,10 +127,14 @@ def recipe_for(name: str, options: dict[str, str]) -> Recipe:
             changes[option] = kind(value)
         except ValueError:
             raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
-    eyes = ("pictures", "regions") if task in _EITHER else (recipe.eye,)
+    eyes = ("pictures", "regions", "efficientnet-lite0") if task in _EITHER else (recipe.eye,)
+    texts = get_args(TextSide) if task in _EITHER else (recipe.text,)
     recipe = replace(recipe, **changes)
-    if recipe.eye not in eyes:
-        raise BadInput(f"--set eye={recipe.eye}: must be {' or '.join(eyes)} for {task}")
+    for name, choices in (("eye", eyes), ("text", texts)):
+        if getattr(recipe, name) not in choices:
+            raise BadInput(
+                f"--set {name}={getattr(recipe, name)}: must be {' or '.join(choices)} for {task}"
+            )
     _check_recipe(recipe)
     return recipe
 
@@ -142,6 +166,8 @@ def _check_recipe(recipe: Recipe) -> None:
     for name in ("naming", "grounding"):
         if not getattr(recipe, name) >= 0:
             raise BadInput(f"--set {name}={getattr(recipe, name)}: must be 0 or more")
+    if not 0 <= recipe.dropout < 1:
+        raise BadInput(f"--set dropout={recipe.dropout}: must be from 0 to less than 1")
     if recipe.size % 2:
         raise BadInput(f"--set size={recipe.size}: must be even")
     if recipe.region_size % 4:

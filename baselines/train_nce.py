@@ -39,6 +39,7 @@ from .nce_examples import (
     with_roles,
 )
 from .nce_folder import NceConfig, save_folder
+from .nce_frozen import Frozen, fingerprints
 from .nce_inputs import MOST_TOKENS, draw_captions, pad_texts, rows_of_tags
 from .nce_model import NceModel
 from .nce_recipes import Recipe, recipe_for
@@ -46,7 +47,7 @@ from .nce_validation import validate
 from .region_encoder import RegionBatch, RegionConfig
 from .visual_encoder import VisualConfig
 from .vqa_examples import label_words_of
-from .words import Vocabulary, learn_vocabulary
+from .words import SPECIAL, Vocabulary, learn_vocabulary
 
 # ---------------------------------------------------------------- learning
 
@@ -82,8 +83,9 @@ class WithObjective(nn.Module):
         parts: Tensor,
         **visuals: Tensor,
     ) -> dict[str, Tensor]:
-        """tokens (texts + foils, longest); owners (texts,) the visual of each text; foil_of
-        (foils,) the text that each foil stands against; parts (texts,) as Claim's."""
+        """tokens (texts + foils, longest), or MiniLM's vectors of them; owners (texts,) the visual
+        of each text; foil_of (foils,) the text that each foil stands against; parts (texts,) as
+        Claim's."""
         if self.network.config.matching != "vectors":
             return {"loss": self._of_questions(tokens, owners, foil_of, visuals)}
         texts = self.network.embed_texts(tokens)
@@ -239,15 +241,19 @@ class PlainProgress(TrainerCallback):
 def train_nce(request: TrainRequest) -> None:
     """Trains for the request's task and writes the folder."""
     recipe = recipe_for(f"{request.task}/{request.dataset}", dict(request.options))
+    _check_installed(recipe)
     checkpoints = prepare_checkpoints(request, {"recipe": asdict(recipe)})
     set_seed(request.seed)
     start = time.monotonic()
     # made once: several passes go over them
     train = replace(request.train, samples=list(request.train.samples))
-    vocabulary = learn_vocabulary(texts_of(train))
+    vocabulary = (
+        Vocabulary(list(SPECIAL)) if recipe.text == "minilm" else learn_vocabulary(texts_of(train))
+    )
     config = _config(request, recipe, vocabulary)
     network = DualEncoder(config.encoder)
-    examples, collator = _examples(train, config, recipe, vocabulary)
+    frozen = Frozen(request.device, keep=True)
+    examples, collator = _examples(train, config, recipe, vocabulary, frozen)
     kept = [example for example in examples if example.claims]
     print(
         f"{time.monotonic() - start:6.0f} s  {len(kept)} visuals read, {len(examples) - len(kept)} "
@@ -259,7 +265,9 @@ def train_nce(request: TrainRequest) -> None:
     captions = "captioning" in request.task
     bank = draw_captions(train, recipe.bank, request.seed) if captions else []
     trainer = CurveTrainer(
-        lambda: NceModel(network, vocabulary, config, ModelDescription(), request.device, bank),
+        lambda: NceModel(
+            network, vocabulary, config, ModelDescription(), request.device, bank, frozen
+        ),
         request.validation,
         model=WithObjective(
             network,
@@ -283,20 +291,30 @@ def train_nce(request: TrainRequest) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
+def _check_installed(recipe: Recipe) -> None:
+    """BadInput, before anything is read, where a frozen network is not installed."""
+    try:
+        fingerprints((recipe.eye, recipe.text))
+    except BadInput as error:
+        raise BadInput(f"{error}; or do without: --set eye=pictures --set text=words") from None
+
+
 def _examples(
-    train: Dataset, config: NceConfig, recipe: Recipe, vocabulary: Vocabulary
+    train: Dataset, config: NceConfig, recipe: Recipe, vocabulary: Vocabulary, frozen: Frozen
 ) -> tuple[list[Example], Collator]:
     """Examples, those of questions with what is annotated of their regions, and what makes batches
     of them."""
     matching = config.encoder.matching
-    examples = examples_of(train, config, recipe.hard_negatives == "foils")
+    examples = examples_of(train, config, recipe.hard_negatives == "foils", frozen)
     words = label_words_of(train) if recipe.naming and matching != "vectors" else {}
     if words:
         examples = with_labels(examples, train, words)
     grounded = bool(recipe.grounding and train.groundings and matching == "question")
     if grounded:
         examples = with_roles(examples, train)
-    collator = Collator(vocabulary, config, recipe.texts, recipe.foils, len(words), grounded)
+    collator = Collator(
+        vocabulary, config, recipe.texts, recipe.foils, len(words), grounded, frozen
+    )
     return examples, collator
 
 
@@ -312,6 +330,7 @@ def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> Nc
     eye: Any = recipe.eye
     objective: Any = recipe.objective
     regions: Any = recipe.regions
+    text: Any = recipe.text
     encoder = DualConfig(
         vocab_size=len(vocabulary.words),
         eye=eye,
@@ -325,6 +344,8 @@ def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> Nc
         size=recipe.size,
         matching=_matching(request),
         queries=recipe.queries,
+        text=text,
+        dropout=recipe.dropout,
     )
     moments = request.task == "temporal-localization"
     return NceConfig(
@@ -333,6 +354,7 @@ def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> Nc
         trained_on=f"{request.task}/{request.dataset}",
         answers=request.train.answers,
         moment_lengths=moment_lengths(request.train, recipe.frames) if moments else (),
+        frozen=fingerprints((recipe.eye, recipe.text)),
     )
 
 
@@ -349,7 +371,7 @@ def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> Traini
         per_device_train_batch_size=recipe.batch,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        warmup_steps=100,
+        warmup_steps=recipe.warmup,
         lr_scheduler_type="cosine",
         max_grad_norm=2.0,
         seed=request.seed,
@@ -392,6 +414,10 @@ def _write_card(
         f"- seed {request.seed}, device {request.device}, {seconds:.0f} s with the reading of "
         "pictures (of the last start, if it was resumed)",
         f"- {parameters:,} parameters, stored in fp16, computed in fp32",
+        *(
+            f"- on top of {name}, frozen, which is not stored here: sha256 `{sha256}`"
+            for name, sha256 in config.frozen.items()
+        ),
         f"- recipe: {recipe}",
         f"- validation at the end: {at_the_end or 'not measured'} (every epoch in curve.json)",
         "",

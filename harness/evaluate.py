@@ -59,6 +59,8 @@ def evaluate(request: EvalRequest, stage: Stage | None = None) -> Finished:
     setting = Setting(
         request, task_spec, data_spec, task, dataset, samples, device, stage or silent
     )
+    if request.prior_from:
+        setting.open_prior_part()  # refused before anything is computed
     model = setting.load(model_spec, request.weights)
     decides = _what_decides(setting, model_spec, model)
     while True:
@@ -98,7 +100,10 @@ def check_data(dataset: DatasetSpec, root: Path | None, split: str) -> None:
     if split and split not in dataset.splits:
         raise BadInput(f"{dataset.name} has no split {split!r}; it has {', '.join(dataset.splits)}")
     if root is not None and not root.is_dir():
-        raise BadInput(f"{root}: no such folder; correct --data-dir")
+        what = "is a file, not a folder" if root.is_file() else "no such folder"
+        raise BadInput(f"{root}: {what}; correct --data-dir")
+    if root is not None and dataset.where == "embedded":
+        raise BadInput(f"{dataset.name} is embedded; leave out --data-dir")
     if root is None and dataset.where == "data-dir":
         raise BadInput(
             f"{dataset.name} is not bundled; give its folder with --data-dir "
@@ -225,6 +230,7 @@ def _manifest(setting: Setting, spec: ModelSpec, model: Any, decides: Json) -> J
             "split": setting.dataset.split,
             "sha256": setting.dataset.sha256,
             "n": len(setting.samples),
+            "groups": len({sample.group for sample in setting.samples}),
             "notes": list(setting.dataset.notes),
         },
         "model": {

@@ -50,7 +50,8 @@ def score_predictions(request: ScoreRequest) -> Finished:
     """
     task_spec, data_spec = find_task(request.task)
     if not request.predictions.is_file():
-        raise BadInput(f"{request.predictions}: no such file of predictions; correct the path")
+        what = "is a folder" if request.predictions.is_dir() else "no such file of predictions"
+        raise BadInput(f"{request.predictions}: {what}; correct the path")
     check_rules(task_spec, request.rules)
     name = _name(request)
     if request.files:
@@ -64,6 +65,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
     for id, prediction in predictions.items():
         reason = "failed" if prediction is None else task.invalid(prediction)
         records[id] = Record(id, groups[id], prediction, reason is None, reason)
+    dtype, also = _how_made(request.predictions)
     decides = {
         "predictions_sha256": sha256_of_file(request.predictions),
         "task": task_spec.name,
@@ -89,6 +91,8 @@ def score_predictions(request: ScoreRequest) -> Finished:
         dataset,
         dataset.samples[:],
     )
+    if request.prior_from:
+        setting.open_prior_part()  # refused before anything is scored
     with locked(run):
         scored = setting.score(setting.samples, records, slow=True)
         _write_log(run, setting.samples, records)
@@ -102,6 +106,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
                 "split": dataset.split,
                 "sha256": dataset.sha256,
                 "n": len(setting.samples),
+                "groups": len({sample.group for sample in setting.samples}),
                 "notes": list(dataset.notes),
             },
             "model": {"name": name, "weights_sha256": None, "parameters": None},
@@ -109,10 +114,10 @@ def score_predictions(request: ScoreRequest) -> Finished:
             "decides": decides,
             "seed": request.seed,
             "device": None,
-            "dtype": "unstated",
+            "dtype": dtype,
             "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "controls": {},
-            **report(task_spec, dataset, scored, "unstated"),
+            **report(task_spec, dataset, scored, dtype, also),
             **floors_and_ceilings(setting),
             **environment(),
         }
@@ -135,6 +140,21 @@ def _name(request: ScoreRequest) -> str:
     if name in ("", ".", "..") or not set("/\\\0").isdisjoint(name):
         raise BadInput(f"--name {name!r} is to name a folder; take a plain word")
     return name
+
+
+def _how_made(predictions: Path) -> tuple[str, dict[str, str]]:
+    """The dtype, and which files a floor was fitted on, of the run whose log this is; "unstated"
+    for a file of another kind."""
+    try:
+        run = json.loads(predictions.with_name("run.json").read_text(encoding="utf-8"))
+        own = predictions.name == "samples.jsonl"
+        seen = run["decides"].get("prior-from")
+        return (str(run["dtype"]), {"prior-from": str(seen)} if seen else {}) if own else _UNSTATED
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _UNSTATED
+
+
+_UNSTATED: tuple[str, dict[str, str]] = ("unstated", {})
 
 
 def _write_log(run: Run, samples: Sequence[Sample], records: Mapping[str, Record]) -> None:
@@ -181,8 +201,8 @@ def _check_ids(
     strange = [id for id in predictions if id not in known]
     if strange:
         raise BadInput(
-            f"{request.predictions}: {len(strange)} ids are not in {dataset.name} "
-            f"{dataset.split}, the first is {strange[0]!r}; check the data set and --split"
+            f"{request.predictions}: {len(strange):,} of {len(predictions):,} ids are not in "
+            f"{dataset.name} {dataset.split}, the first is {strange[0]!r}; check data set and --split"
         )
     missing = [id for id in known if id not in predictions]
     if missing and not request.allow_missing:
@@ -197,6 +217,9 @@ def read_predictions(task: Task, path: Path, dataset: Dataset) -> Mapping[str, J
     lines, {"id": ..., "prediction": {...}}; any other is the task's to read."""
     if path.suffix != ".jsonl":
         return task.read_results(path, dataset)
+    form = getattr(task, "form", "{...}")
+    if getattr(task, "reads_jsonl", False) and not _is_ours(path):
+        return task.read_results(path, dataset)
     predictions: dict[str, Json | None] = {}
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
@@ -206,18 +229,29 @@ def read_predictions(task: Task, path: Path, dataset: Dataset) -> Mapping[str, J
             id, prediction = entry["id"], entry["prediction"]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise BadInput(
-                f'{path}: line {number}: must be {{"id": ..., "prediction": {{...}}}}; mend it'
+                f'{path}: line {number}: must be {{"id": "...", "prediction": {form}}}; write it so'
             ) from None
         if not isinstance(id, str) or not isinstance(prediction, dict | None):
-            raise BadInput(f"{path}: line {number}: id must be text, prediction an object")
+            raise BadInput(
+                f"{path}: line {number}: id must be text and prediction an object such as {form}"
+            )
         if id in predictions:
             raise BadInput(f"{path}: line {number}: id {id!r} comes a second time; keep one")
         predictions[id] = prediction
     return predictions
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether the first line is one of ours."""
+    first = next((line for line in _lines(path) if line.strip()), "")
+    try:
+        return "prediction" in json.loads(first)
+    except (ValueError, TypeError, RecursionError):
+        return True
+
+
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 at byte {error.start}; write it again") from None

@@ -88,7 +88,11 @@ def score(
     rows = _rows(metrics, predictions, targets)
     values = {m.name: value_of(m, rows[m.name], samples, seed) for m in metrics}
     primary = metrics[0]
-    parts = {tag: _by_tag(primary, rows[primary.name], samples, tag, seed) for tag in breakdowns}
+    parts = {
+        tag: _by_tag(primary, rows[primary.name], samples, tag, seed)
+        for tag in breakdowns
+        if any(tag in sample.tags for sample in samples)
+    }
     return Scored(samples, metrics, absent, rows, values, parts, _coverage(found))
 
 
@@ -111,6 +115,10 @@ def value_of(metric: Metric, rows: FloatArray, samples: Sequence[Sample], seed: 
     counted, groups = metric_of_counts(metric, rows, [sample.group for sample in samples])
     value = value_at_once(metric, rows)
     n = int(np.count_nonzero(np.any(rows != 0, axis=1)))
+    if metric.counted is not None:
+        n = round(float(rows[:, metric.counted].sum()))
+    elif metric.weighted is not None:
+        n = int(np.count_nonzero(np.isfinite(rows)))
     if math.isnan(value):
         return Value(None, None, n)
     ci95 = interval95_of(counted, groups, seed)
@@ -200,6 +208,7 @@ def report(
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "signature": signature(metric, task.name, dataset, n, dtype, also or {}),
+            **({"reason": metric.na} if scored.values[metric.name].value is None else {}),
         }
         for metric in scored.metrics
     }

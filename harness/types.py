@@ -354,7 +354,8 @@ class Metric:
     median, takes its place: weights (..., samples) -> (...).
     `low`, `high`: its range. `variant`: the rule by which it was made, for the signature.
     `absent`: why the metric cannot be computed here ("no Java"); then nothing is asked of it.
-    `slow`: computed for the model only, not for floors and controls.
+    `slow`: computed for the model only, not for floors and controls. `na`: why its value can be
+    nan. `counted`: the statistic whose sum is the number of queries, where a sample holds several.
     """
 
     name: str
@@ -367,6 +368,8 @@ class Metric:
     percent: bool = True
     absent: str = ""
     slow: bool = False
+    na: str = "does not apply to these predictions"
+    counted: int | None = None
     weighted: Callable[[FloatArray, FloatArray], FloatArray] | None = None
 
 
@@ -381,7 +384,11 @@ class Shown:
 
 
 class Task(Protocol):
-    """What the engine asks of a task. Predictions are JSON objects, as they stand in the log."""
+    """What the engine asks of a task. Predictions are JSON objects, as they stand in the log.
+
+    It may also have `form`, a prediction as an example for messages, and `reads_jsonl`: whether the
+    field's own files may end in .jsonl as ours do.
+    """
 
     def predict(self, model: Any, inputs: Sequence[Any]) -> Sequence[Json]:
         """One prediction an input, in order."""

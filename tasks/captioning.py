@@ -6,7 +6,6 @@ A prediction is {"caption": text}.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from harness.metrics.caption_meteor import meteor_aggregate, meteor_reason, mete
 from harness.metrics.caption_spice import spice_aggregate, spice_reason, spice_rows
 from harness.types import Captioner, Dataset, Json, Metric, Sample, Shown, Uncaptioned
 
+from .datasets.json_files import read_json
 from .targets import CaptionTarget
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class CaptioningTask:
     Rules: `tokenizer` "ptb" (ours, which equals the official one) or "java" (the official one);
     `java-metrics` "on" or "off", which leaves METEOR and SPICE out.
     """
+
+    form = '{"caption": "A red circle."}'
 
     def predict(self, model: Captioner, inputs: Sequence[Uncaptioned]) -> list[Json]:
         captions = model.caption([entry.visual for entry in inputs])
@@ -80,6 +82,7 @@ class CaptioningTask:
                 lambda *given: _cider_rows(captions(*given)),
                 cider_aggregate,
                 high=10.0,
+                na="n-grams weigh by how few samples have them: a single sample has no CIDEr",
             ),
             *(
                 metric(f"BLEU-{k}", "coco-caption", bleu, partial(bleu_aggregate, order=k))
@@ -112,10 +115,7 @@ class CaptioningTask:
     def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
         """The COCO results format, [{"image_id": ..., "caption": "..."}, ...]; "video_id" and "id"
         serve as well."""
-        try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise BadInput(f"{path}: cannot be read as JSON ({error}); write it again") from None
+        content = read_json(path, "write it again")
         if not isinstance(content, list):
             raise BadInput(
                 f'{path}: must be a list of {{"image_id", "caption"}} objects; write it so'

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,8 @@ class RetrievalTask:
 
     `visual` is what a visual is called in the metrics' names: "image" or "video".
     """
+
+    form = '{"visual": [above, tied, right], "texts": [[above, tied, right], ...]}'
 
     def __init__(self, visual: str) -> None:
         self._visual = visual
@@ -111,9 +113,9 @@ class RetrievalTask:
         entries: list[CaptionedVisual] = [sample.input for sample in samples]
         try:
             scores = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError):
             raise BadInput(
-                f"{path}: cannot be read as a matrix ({error}); write it with numpy.save"
+                f"{path}: cannot be read as a matrix of scores; write it with numpy.save"
             ) from None
         if not isinstance(scores, np.ndarray):
             raise BadInput(f"{path}: is an archive, not a matrix; write it with numpy.save")
@@ -332,8 +334,12 @@ def _metrics(to_visual: str, to_text: str) -> list[Metric]:
     for direction, name in enumerate((to_visual, to_text)):
         first = direction * (len(KS) + 2)
         for column, k in enumerate(KS):
-            found.append(Metric(f"{name} R@{k}", _VARIANT, _rows, _Ratio(first + column, first)))
-        found.append(_ranks(f"{name} mean rank", _rows, aggregate=_Ratio(first + len(KS), first)))
+            ratio = _Ratio(first + column, first)
+            found.append(
+                Metric(f"{name} R@{k}", _VARIANT, _rows, ratio, counted=first + len(KS) + 1)
+            )
+        mean = _ranks(f"{name} mean rank", _rows, aggregate=_Ratio(first + len(KS), first))
+        found.append(replace(mean, counted=first + len(KS) + 1))
         ranks = (_text_ranks, _visual_ranks)[direction]
         found.append(_ranks(f"{name} median rank", ranks, weighted=_median))
     found.append(Metric("rsum", _VARIANT, _rows, _rsum, high=6.0))
@@ -493,4 +499,11 @@ def _share(sums: FloatArray) -> FloatArray:
         return np.asarray(sums[..., 0] / sums[..., 1])
 
 
-_BINDING = Metric("binding", "caption above its foil, ties half", _binding_rows, _share)
+_BINDING = Metric(
+    "binding",
+    "caption above its foil, ties half",
+    _binding_rows,
+    _share,
+    na="foils were not scored",
+    counted=1,
+)

@@ -35,6 +35,8 @@ class SpatialLocalizationTask:
     `at-half` "counts" or "fails": whether an IoU of exactly .5 is a hit.
     """
 
+    form = '{"box": [x1, y1, x2, y2]}'
+
     def predict(self, model: Grounder, inputs: Sequence[Expression]) -> list[Json]:
         return [
             {"box": None if box is None else [float(number) for number in box]}

@@ -172,7 +172,7 @@ RETRIEVAL = TaskSpec(
         _toybox("1,000 drawn pictures and their 5,000 captions, with a binding probe", "retrieval"),
         _captioned(_FLICKR8K, "flickr", "load_flickr8k_retrieval"),
         _captioned(_FLICKR30K, "flickr", "load_flickr30k_retrieval"),
-        replace(_captioned(_COCO, "coco", "load_retrieval"), splits=(*_COCO.splits[:3], "test-1k")),
+        replace(_captioned(_COCO, "coco", "load_retrieval"), splits=(*_COCO.splits, "test-1k")),
     ),
 )
 VIDEO_RETRIEVAL = TaskSpec(

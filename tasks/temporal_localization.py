@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PRIMARY = "R@1, IoU=0.5"
 CHUNK_SECONDS = 5
+_TOO_FEW = "some query has fewer moments than it ranks: give as many"
 
 
 class TemporalLocalizationTask:
@@ -44,6 +45,9 @@ class TemporalLocalizationTask:
 
     Rule: `moments` "plain", "tall" or "2d-tan" (see metrics/moment.py).
     """
+
+    form = '{"moments": [[start, end], ...]}'
+    reads_jsonl = True  # the field's moment files may have a record a line
 
     def predict(self, model: MomentFinder, inputs: Sequence[MomentQuery]) -> list[Json]:
         return [
@@ -59,7 +63,9 @@ class TemporalLocalizationTask:
         protocol = cast(Protocol, rules.get("moments", "plain"))
         names = (PRIMARY, *(name for name in STATISTICS if name != PRIMARY))
         rows = partial(_rows, protocol=protocol)
-        return [Metric(name, f"protocol={protocol}", rows, _mean(name)) for name in names]
+        return [
+            Metric(name, f"protocol={protocol}", rows, _mean(name), na=_TOO_FEW) for name in names
+        ]
 
     def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
         """Lists of moments by id; datasets/moment_results.py says in which forms."""
@@ -85,7 +91,9 @@ class DidemoTask(TemporalLocalizationTask):
 
     def metrics(self, dataset: Dataset, rules: Mapping[str, str]) -> list[Metric]:
         return [
-            Metric(name, "DiDeMo three best annotators", _didemo_rows, _didemo_mean(name))
+            Metric(
+                name, "DiDeMo three best annotators", _didemo_rows, _didemo_mean(name), na=_TOO_FEW
+            )
             for name in DIDEMO_STATISTICS
         ]
 

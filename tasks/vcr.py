@@ -44,6 +44,8 @@ class VcrTask:
     """A Task: asks an Answerer twice about each item, first for the answer, then, with the right
     answer given, for the reason."""
 
+    form = '{"answer": 0, "reason": 2}'
+
     def predict(self, model: Answerer, inputs: Sequence[ReasonedQuestion]) -> list[Json]:
         answers = model.answer([_answer_step(entry) for entry in inputs])
         reasons = model.answer([_reason_step(entry) for entry in inputs])

@@ -6,7 +6,6 @@ the vocabulary with equal probability (the chance floor), scored by its exact ex
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from harness.types import (
     UniformAnswer,
 )
 
+from .datasets.json_files import read_json
 from .targets import VqaTarget
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ MOST_ANSWER_CHARACTERS = 10_000
 
 class VqaTask:
     """A Task: asks an Answerer, scores by VQA accuracy in its two named variants."""
+
+    form = '{"answer": "yes"}'
 
     def predict(self, model: Answerer, inputs: Sequence[Question]) -> list[Json]:
         predictions: list[Json] = []
@@ -70,15 +72,7 @@ class VqaTask:
 
     def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
         """The official results format, [{"question_id": ..., "answer": "..."}, ...]."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise BadInput(
-                f"{path}: line {error.lineno}, column {error.colno}: broken JSON ({error.msg}); "
-                "write the file again"
-            ) from None
-        except (OSError, UnicodeDecodeError, RecursionError) as error:
-            raise BadInput(f"{path}: cannot be read ({error}); correct the path") from None
+        content = read_json(path, "write it again")
         if not isinstance(content, list):
             raise BadInput(
                 f'{path}: must be a list of {{"question_id", "answer"}} objects; write it so'

@@ -40,11 +40,17 @@ def show(
     output: Path | None,
 ) -> None:
     """Show a sample of DATASET with its targets: as text, and with -o as a picture."""
+    from harness.errors import BadInput
     from harness.media.contact_sheet import animate_clip, draw_sample
     from harness.registry import find_task, load_attribute
     from harness.types import Clip
 
-    task_spec, data_spec = find_task(task if "/" in task else f"{task}/{dataset}")
+    named = task.partition("/")[2]
+    if named not in ("", dataset):
+        raise BadInput(f"--task {task} names {named}, not {dataset}; name one")
+    if output is not None and output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise BadInput(f"{output}: name a .png, .jpg or .webp file")
+    task_spec, data_spec = find_task(f"{task.partition('/')[0]}/{dataset}")
     opened, sample = _find(data_spec, data_dir, split or data_spec.test_split, index, id)
     shown = load_attribute(task_spec.load).show(sample)
     click.echo(f"{task_spec.name}/{data_spec.name} {opened}, sample {sample.id}")
@@ -58,8 +64,6 @@ def show(
         click.echo(f"  {what}: {start:g} to {end:g} s of {sample.input.visual.duration:g} s")
     if output is None:
         return
-    from harness.errors import BadInput
-
     visual = sample.input.visual
     written = [output]
     try:

@@ -37,10 +37,14 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def chosen_rules(rules: tuple[str, ...], tokenizer: str | None) -> Mapping[str, str]:
     from harness.errors import BadInput
 
-    chosen = {"tokenizer": tokenizer} if tokenizer else {}
+    chosen: dict[str, str] = {}
     for rule in rules:
         name, separator, choice = rule.partition("=")
         if not separator:
-            raise BadInput(f"--rule {rule}: must be NAME=CHOICE")
+            raise BadInput(f"--rule {rule}: must be NAME=CHOICE, such as tokenizer=java")
+        if chosen.get(name, choice) != choice:
+            raise BadInput(f"--rule {name}: is both {chosen[name]} and {choice}; give one")
         chosen[name] = choice
+    if tokenizer and chosen.setdefault("tokenizer", tokenizer) != tokenizer:
+        raise BadInput(f"--tokenizer {tokenizer} and --rule tokenizer={chosen['tokenizer']} differ")
     return chosen

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from harness.evaluate import Finished
 
+_FEW_GROUPS = 30
 _WIDTH = 96  # columns where there is no terminal to ask
 
 
@@ -192,6 +193,11 @@ def _warnings(result: dict[str, Any], primary: str) -> Iterator[str]:
     for name, entry in result["metrics"].items():
         if "reason" in entry:
             yield f"{name}: {entry['reason']}"
+    groups = result["data"].get("groups", _FEW_GROUPS)
+    if groups < 2:
+        yield "no intervals: all samples are about one visual"
+    elif groups < _FEW_GROUPS:
+        yield f"warning: the samples are about {groups} visuals only; intervals are rough"
     sections = (result.get(name, {}) for name in ("floors", "ceilings", "controls"))
     for name, entry in (pair for section in sections for pair in section.items()):
         if "reason" in entry:

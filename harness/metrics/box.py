@@ -154,7 +154,7 @@ def score_boxes(
 
     Options and errors as in `box_rows`; also ValueError if there are no samples.
     """
-    if len(targets) == 0:
+    if len(targets) == 0 and len(predictions) == 0:
         raise ValueError("no samples")
     parsed = [parse_box(value, format) for value in predictions]
     boxes = [None if isinstance(box, str) else box for box in parsed]

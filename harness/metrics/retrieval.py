@@ -158,6 +158,8 @@ def score_retrieval(
     scores: Scores | ScoreBlocks, right: Sequence[Collection[int]]
 ) -> RetrievalScores:
     """Recalls and ranks of both directions; arguments and errors as in `both_standings`."""
+    if isinstance(scores, list):
+        scores = np.array(scores)
     forward, backward = map(_values, both_standings(scores, right))
     return _with_rsum(forward, backward)
 
@@ -245,6 +247,8 @@ class _Pairs:
         rows: list[int] = []
         columns: list[int] = []
         for row, candidates in enumerate(right):
+            if not isinstance(candidates, Collection):
+                raise ValueError(f"query {row}: right candidates are a list, not {candidates!r}")
             unique = sorted({int(candidate) for candidate in candidates})
             if not unique:
                 raise ValueError(f"query {row} has no right candidate")

@@ -89,7 +89,11 @@ def _read_folder(root: Path | None, split: str) -> CaptionedSplit:
 
 
 def _read_files(files: Mapping[str, Path], split: str) -> CaptionedSplit:
-    return _read(annotation_file("coco", files), split, None)
+    path = annotation_file("coco", files)
+    named = next((one for one in _OFFICIAL_SPLITS if one in path.name), split)
+    if named != split:
+        raise BadInput(f"{path}: by its name the annotations of {named}; give --split {named}")
+    return _read(path, split, None)
 
 
 def _annotations_in(root: Path, split: str) -> Path:

@@ -41,7 +41,10 @@ def read_vcr_csv(path: Path) -> dict[str, Json]:
     naming the line, for missing columns, a row of another length, an id that comes twice, and what
     is no finite number.
     """
-    rows = csv.reader(io.StringIO(read_text(path, _FORM), newline=""), strict=True)
+    text = read_text(path, _FORM)
+    if text.lstrip()[:1] in ("[", "{"):
+        raise BadInput(f"{path}: is JSON, not csv; {_FORM}")
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     predictions: dict[str, Json] = {}
     try:
         columns = next(rows, [])

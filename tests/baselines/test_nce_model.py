@@ -18,9 +18,10 @@ import torch
 from harness.baselines.nce_examples import Claim, Collator, Example, examples_of, with_roles
 from harness.baselines.nce_folder import read_folder
 from harness.baselines.nce_inputs import as_window, choice_text, windows_of, with_tags_as_words
+from harness.baselines.nce_learning import beside_their_foils, grounding_loss
 from harness.baselines.nce_model import NceModel, load_nce
 from harness.baselines.nce_recipes import recipe_for
-from harness.baselines.train_nce import CurveTrainer, _beside_their_foils, _grounding, train_nce
+from harness.baselines.train_nce import CurveTrainer, train_nce
 from harness.errors import BadInput
 from harness.types import Clip, Dataset, LoadRequest, MomentQuery, Picture, Question, TrainRequest
 
@@ -314,9 +315,9 @@ def test_what_phrases_speak_of_is_told_to_the_first_queries() -> None:
     fits[0, 1] = torch.tensor([9.0, -9.0, 5.0])
     roles = torch.tensor([[[0.0, 1, 0], [1.0, 0, 0], [0, 1.0, 0]]])
     real = torch.tensor([[True, True, False]])
-    assert _grounding(fits, roles, real).item() < 1e-3
-    assert _grounding(fits.flip(1), roles, real).item() > 5
-    assert _grounding(fits, roles, torch.ones_like(real)).item() > 1
+    assert grounding_loss(fits, roles, real).item() < 1e-3
+    assert grounding_loss(fits.flip(1), roles, real).item() > 5
+    assert grounding_loss(fits, roles, torch.ones_like(real)).item() > 1
 
 
 def test_a_question_knows_the_regions_that_its_phrases_speak_of(trained: Trained) -> None:
@@ -331,7 +332,7 @@ def test_a_question_knows_the_regions_that_its_phrases_speak_of(trained: Trained
 
 def test_each_text_stands_before_its_own_foils() -> None:
     scores = torch.tensor([1.0, 2.0, 3.0, 10.0, 30.0, 31.0])
-    table, real, mask = _beside_their_foils(scores, 3, torch.tensor([0, 2, 2]))
+    table, real, mask = beside_their_foils(scores, 3, torch.tensor([0, 2, 2]))
     assert table.tolist() == [[1, 10, 0], [2, 0, 0], [3, 30, 31]]
     assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
     assert real.tolist() == [0, 0, 0]

@@ -24,7 +24,7 @@ from harness.types import (
     Picture,
 )
 
-from .attention_decoder import Choose, DecoderOutput, decoding
+from .attention_decoder import UNKNOWN, Choose, DecoderOutput, Step, decoding
 from .beam_search import beam_search
 from .caption_likelihood import score_captions
 from .captioner_network import (
@@ -35,7 +35,7 @@ from .captioner_network import (
     pad_captions,
     read_folder,
 )
-from .captioner_vision import cells_of, read_visuals
+from .captioner_vision import Read, cells_of, read_visuals
 from .moment_windows import apart, every_window, window_of
 from .pruned_likelihood import Level, gains, log_likelihoods, tree_of
 from .show_attend_tell import look_at
@@ -73,7 +73,10 @@ class CaptioningModel:
         config: CaptionerConfig,
         description: ModelDescription,
         device: str = "cpu",
+        read: Read = read_visuals,
     ) -> None:
+        """`read`: visuals as the network takes them."""
+        self._read_visuals = read
         self.network = network.eval().to(device)
         self.words = words
         self.config = config
@@ -98,6 +101,8 @@ class CaptioningModel:
         if not visuals:
             return []
         step, state = decoding(self.network.decoder, self._see(visuals), choose=self._choose())
+        if not self.config.says_unknown:
+            step = _without_unknown(step)
         found = beam_search(
             step,
             state,
@@ -145,7 +150,7 @@ class CaptioningModel:
         new = list({v.id: v for v in visuals if v.id not in self._kept}.values())
         fresh: dict[str, Tensor] = {}
         if new:
-            given = torch.from_numpy(read_visuals(new, self.config.vision, self.device))
+            given = torch.from_numpy(self._read_visuals(new, self.config.vision, self.device))
             seen = self.network.see(self.network.vision.prepare(given.to(self.device)))
             fresh = {visual.id: row for visual, row in zip(new, seen, strict=True)}
         context = torch.stack([fresh[v.id] if v.id in fresh else self._kept[v.id] for v in visuals])
@@ -256,6 +261,17 @@ class CaptioningModel:
         return ranked if query.candidates else apart(ranked, MOMENTS)
 
 
+def _without_unknown(step: Step) -> Step:
+    """A step of beam search after which the unknown word never comes."""
+
+    def known(tokens: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        log_probabilities, after = step(tokens, state)
+        log_probabilities[:, UNKNOWN] = -torch.inf
+        return log_probabilities, after
+
+    return known
+
+
 def looked_at(alphas: Tensor, mask: Tensor, by: str) -> Tensor:
     """Where the decoder looked over a whole expression: alphas (batch, words, locations), mask
     (batch, words) -> (batch, locations), rows that sum to 1. `by` "end": at the step that ends the
@@ -301,6 +317,7 @@ def load_captioner(request: LoadRequest, name: str) -> CaptioningModel:
             "by_length": config.by_length,
             "calibrated": config.calibrated,
             "margin": config.margin,
+            **({"frozen": config.frozen} if config.frozen else {}),
         },
     )
     network = network.to(getattr(torch, request.dtype))

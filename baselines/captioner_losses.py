@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention_decoder import DecoderOutput
+from .attention_decoder import UNKNOWN, DecoderOutput
 from .captioner_network import CaptionerNetwork
 from .captioning_losses import caption_costs, contrastive_captioning, doubly_stochastic
 from .show_attend_tell import HardAttentionConfig, hard_attention_loss, look_at, semi_sample
@@ -42,6 +42,8 @@ class Weights(Protocol):
     def window_loss(self) -> float: ...
     @property
     def nothing(self) -> float: ...
+    @property
+    def word_dropout(self) -> float: ...
 
 
 class WithLosses(nn.Module):
@@ -104,7 +106,7 @@ class WithLosses(nn.Module):
             self.baseline.copy_(hard.baseline)
             loss = hard.loss
         else:
-            output = self.network.decoder(context, tokens, mask)
+            output = self.network.decoder(context, self._sometimes_unknown(tokens), mask)
             loss = caption_costs(output.logits, tokens, mask).mean()
         loss = loss + self._all_looked_at(output, mask)
         if inside is not None and self.weights.attention_loss:
@@ -129,6 +131,14 @@ class WithLosses(nn.Module):
             return 0.0
         form: Any = self.weights.doubly_stochastic_form
         return self.weights.doubly_stochastic * doubly_stochastic(output.alphas, mask, form)
+
+    def _sometimes_unknown(self, tokens: Tensor) -> Tensor:
+        """What was said, with some words unknown (Bowman et al. 2016): the next word must come from
+        what is seen."""
+        if not self.weights.word_dropout:
+            return tokens
+        lost = torch.rand(tokens.shape, device=tokens.device) < self.weights.word_dropout
+        return tokens.masked_fill(lost, UNKNOWN)
 
     def _sometimes_nothing(self, context: Tensor) -> Tensor:
         """The annotations, for some texts those of no visual."""

@@ -18,6 +18,7 @@ from harness.metrics.ptb_tokenizer import tokenize
 
 from .attention_decoder import END, FIRST_WORD, UNKNOWN, AttentionDecoder, AttentionDecoderConfig
 from .captioner_vision import Vision, VisionConfig
+from .nce_frozen import check_frozen
 from .visual_encoder import VisualConfig
 
 BUNDLED = Path(__file__).parent / "weights"
@@ -33,7 +34,8 @@ class CaptionerConfig:
     captions are searched for. `calibrated`: likelihoods of pairs are against those without a
     visual; `margin`: from how much less likely on, in natural logarithms, a pair is given up, 0 for
     never. `locate_by`: which steps' attention finds a box. `moment_lengths`: of windows, in
-    frames.
+    frames. `says_unknown`: captions may have the word UNK. `frozen`: the sha256 of each frozen
+    network of another package, by name.
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -47,6 +49,8 @@ class CaptionerConfig:
     margin: float = 15.0
     locate_by: LocateBy = "end"
     moment_lengths: tuple[int, ...] = ()
+    says_unknown: bool = True
+    frozen: dict[str, str] = field(default_factory=dict)
 
 
 class CaptionWords:
@@ -147,7 +151,8 @@ def save_folder(
 
 
 def read_folder(folder: Path) -> tuple[CaptionerNetwork, CaptionWords, CaptionerConfig]:
-    """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend."""
+    """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend,
+    also where a frozen network is absent or another than in training."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -162,6 +167,7 @@ def read_folder(folder: Path) -> tuple[CaptionerNetwork, CaptionWords, Captioner
         words = CaptionWords(files[1].read_text(encoding="utf-8").split("\n")[:-1])
         if len(words) != config.decoder.n_words:
             raise ValueError(f"{len(words)} words for {config.decoder.n_words} embeddings")
+        check_frozen(config.frozen, folder)
         network = CaptionerNetwork(config)
     except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
         raise BadInput(
@@ -195,5 +201,6 @@ def _read_config(path: Path) -> CaptionerConfig:
             "vision": VisionConfig(**vision | {"visual": VisualConfig(**visual)}),
             "decoder": AttentionDecoderConfig(**content["decoder"]),
             "moment_lengths": tuple(content["moment_lengths"]),
+            "frozen": dict(content.get("frozen", {})),
         }
     )

@@ -3,7 +3,7 @@ a picture, a vector a frame of a clip. Knows no words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -19,6 +19,7 @@ VisionKind: TypeAlias = Literal["pictures", "clips", "frames", "efficientnet-lit
 
 _IMAGENET_CHANNELS, _IMAGENET_SIDE = 1280, 7  # of EfficientNet-Lite0's last map
 _AT_ONCE = 256  # frames
+Read: TypeAlias = Callable[[Sequence[Any], "VisionConfig", str], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,16 @@ class VisionConfig:
     """`kind`: "pictures" and "clips", by a CNN that is trained along; "frames", clips by the frozen
     CNN of a captioner of pictures, as Yao et al. take GoogLeNet's; "efficientnet-lite0", pictures
     by a frozen CNN with ImageNet weights. `size`: of an annotation vector. `visual`: the
-    CNN's sizes. `deeper`: convolutions over the map, for things larger than its locations."""
+    CNN's sizes. `deeper`: convolutions over the map, for things larger than its locations. `roots`:
+    of the frozen CNN's features, which are never negative, so that a few large ones do not drown
+    the others; `dropout`: of those features, while training."""
 
     kind: VisionKind = "pictures"
     visual: VisualConfig = field(default_factory=VisualConfig)
     deeper: int = 2
     size: int = 96
+    roots: bool = False
+    dropout: float = 0.0
 
     @property
     def of_clips(self) -> bool:
@@ -60,6 +65,22 @@ def read_visuals(
     from .efficientnet import maps_of
 
     return maps_of(visuals, device)
+
+
+def remembering() -> Read:
+    """read_visuals that computes the maps of a frozen CNN once for each visual, and keeps them."""
+    known: dict[str, npt.NDArray[Any]] = {}
+
+    def read(visuals: Sequence[Any], config: VisionConfig, device: str = "cpu") -> npt.NDArray[Any]:
+        if config.kind != "efficientnet-lite0":
+            return read_visuals(visuals, config, device)
+        new = [visual for visual in visuals if visual.id not in known]
+        if new:
+            maps = read_visuals(new, config, device)
+            known.update(zip([visual.id for visual in new], maps, strict=True))
+        return np.stack([known[visual.id] for visual in visuals])
+
+    return read
 
 
 class Vision(nn.Module):
@@ -97,9 +118,20 @@ class Vision(nn.Module):
 
     def forward(self, visuals: Tensor) -> Tensor:
         """What `prepare` gives -> (batch, locations, size)."""
+        if self.config.kind == "efficientnet-lite0":
+            visuals = self._frozen_features(visuals)
         seen = self.see(visuals)
         placed: Tensor = self.norm(seen) + self.place
         return placed
+
+    def _frozen_features(self, maps: Tensor) -> Tensor:
+        """A feature that is dropped is dropped at all locations: neighbours show the same."""
+        if self.config.roots:
+            maps = maps.clamp(min=0.0).sqrt()
+        if self.config.dropout and self.training:
+            kept = F.dropout(torch.ones_like(maps[:, :1]), self.config.dropout)
+            maps = maps * kept
+        return maps
 
     def windows(self, visuals: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Clips by some of their frames alone: windows (batch, n, 2), the first frame and the one

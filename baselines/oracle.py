@@ -39,6 +39,9 @@ class Oracle:
 
     description = ModelDescription()
 
+    def __init__(self) -> None:
+        self._said: dict[str, frozenset[Any]] = {}  # the facts of texts: batches meet the same
+
     def answer(self, asked: Sequence[Question]) -> list[Answer | Choice]:
         return [_choose(one) if one.choices else _answer(one) for one in asked]
 
@@ -47,14 +50,22 @@ class Oracle:
 
     def score_pairs(self, visuals: Sequence[Visual], texts: Sequence[str]) -> np.ndarray:
         """The share of what a text says that holds in the scene."""
-        scores = np.zeros((len(visuals), len(texts)))
         parse = (
             narrating.parse_facts if isinstance(visuals[0], Clip) else describing_facts.parse_facts
         )
-        facts = [parse(text) for text in texts]
+        for text in texts:
+            if text not in self._said:
+                self._said[text] = parse(text)
+        said = [self._said[text] for text in texts]
+        number = {fact: place for place, fact in enumerate({f for facts in said for f in facts})}
+        pairs = [(row, number[fact]) for row, facts in enumerate(said) for fact in facts]
+        text, fact = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        counts = np.maximum(np.bincount(text, minlength=len(texts)), 1)
+        scores = np.zeros((len(visuals), len(texts)))
         for row, visual in zip(scores, visuals, strict=True):
-            holding = _facts(visual)
-            row[:] = [len(said & holding) / len(said) if said else 0.0 for said in facts]
+            holds = np.zeros(len(number))
+            holds[[number[f] for f in number.keys() & _facts(visual)]] = 1.0
+            row[:] = np.bincount(text, holds[fact], minlength=len(texts)) / counts
         return scores
 
     def locate(

@@ -9,7 +9,7 @@ import copy
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,148 +32,13 @@ from .captioner_network import (
     read_folder,
     save_folder,
 )
+from .captioner_recipes import OF_PICTURES, TASKS, Recipe, recipe_for
 from .captioner_validation import validate
-from .captioner_vision import VisionConfig
+from .captioner_vision import VisionConfig, remembering
 from .checkpoints import last_whole_checkpoint, prepare_checkpoints
 from .moment_windows import usual_lengths
+from .nce_frozen import fingerprints
 from .visual_encoder import VisualConfig
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How long and how hard to train, and how large a model. Every field is an option of
-    `harness train --set name=value`."""
-
-    objective: str = "soft"  # soft, hard (REINFORCE), nce (against --set reference=FOLDER)
-    reference: str = ""  # weights of a likelihood-trained captioner, to start from and to beat
-    mismatches: int = 5  # nce: other visuals' captions for each
-    correction: str = "yes"  # nce: the log nu; "no" is Dai & Lin's code
-    doubly_stochastic: float = 0.01  # lambda
-    doubly_stochastic_form: str = "paper"  # or official
-    region_loss: float = 1.0  # naming what is at a location, where things are annotated
-    word_loss: float = 0.0  # telling from the annotation vectors which words the texts have
-    attention_loss: float = 0.5  # looking, at the end of an expression, at the box it speaks of
-    window_loss: float = 2.0  # telling a moment's window from others of its clip
-    windows: int = 8
-    nothing: float = 0.05  # share of texts learnt without a visual, for calibrated likelihoods
-    epochs: int = 4
-    batch: int = 32  # visuals
-    texts: int = 2  # drawn of each visual's
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    vision: str = "pictures"  # clips, frames, efficientnet-lite0
-    frames_by: str = ""  # frames: by the CNN of these weights; those bundled for Toybox's pictures
-    side: int = 96
-    channels: str = "32,48,64,96"
-    deeper: int = 2
-    frames: int = 0
-    narrow: int = 32  # clips: channels of a frame's map before it becomes a vector
-    frame_size: int = 128  # clips: of that vector
-    size: int = 96  # of an annotation vector
-    dim: int = 192
-    dim_word: int = 64
-    layers_att: int = 1
-    dropout: str = "none"  # official, modern
-    dropout_rate: float = 0.5
-    mask_padding: str = "no"
-    at_least: int = 1  # a word stands in the captions so often, or it is unknown
-    beam: int = 3
-    by_length: str = "no"
-    calibrated: str = "yes"
-    margin: float = 15.0  # natural logarithms after which a pair is given up; 0 never
-    locate_by: str = "end"  # mean
-    most_words: int = 48
-    validated: int = 200  # validation samples that the curve is measured on
-
-
-_CLIPS = Recipe(
-    epochs=8,
-    texts=4,
-    doubly_stochastic=0.0,
-    word_loss=1.0,
-    vision="frames",
-    side=64,
-    frames=16,
-    size=128,
-    dim=160,
-)
-RECIPES = {
-    "captioning": Recipe(),
-    "retrieval": Recipe(),
-    "spatial-localization": Recipe(texts=3, epochs=5, dim=128, most_words=24, attention_loss=2.0),
-    "video-captioning": _CLIPS,
-    "video-retrieval": _CLIPS,
-    "temporal-localization": replace(
-        _CLIPS,
-        vision="clips",
-        texts=1,
-        word_loss=0.0,
-        side=32,
-        channels="16,32,48",
-        frames=32,
-        dim=128,
-        mask_padding="yes",
-    ),
-}
-_OF_PICTURES = ("captioning", "retrieval", "spatial-localization")
-
-
-def recipe_for(task: str, options: dict[str, str]) -> Recipe:
-    """The recipe of a task, changed by --set options. BadInput for unknown ones."""
-    recipe = RECIPES.get(task)
-    if recipe is None:
-        raise BadInput(f"captioners cannot be trained for {task}; only for {', '.join(RECIPES)}")
-    known = {field.name: field for field in fields(Recipe)}
-    changes: dict[str, Any] = {}
-    for option, value in options.items():
-        if option not in known:
-            raise BadInput(f"--set {option}: unknown; choose from {', '.join(known)}")
-        kind = type(getattr(recipe, option))
-        try:
-            changes[option] = kind(value)
-        except ValueError:
-            raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
-    recipe = replace(recipe, **changes)
-    _check_recipe(recipe)
-    return recipe
-
-
-_CHOICES = {
-    "objective": ("soft", "hard", "nce"),
-    "doubly_stochastic_form": ("paper", "official"),
-    "correction": ("yes", "no"),
-    "vision": ("pictures", "clips", "frames", "efficientnet-lite0"),
-    "dropout": ("none", "official", "modern"),
-    "mask_padding": ("yes", "no"),
-    "by_length": ("yes", "no"),
-    "calibrated": ("yes", "no"),
-    "locate_by": ("end", "mean"),
-}
-_MAY_BE_0 = ("deeper", "frames", "windows")
-
-
-def _check_recipe(recipe: Recipe) -> None:
-    for name, choices in _CHOICES.items():
-        if getattr(recipe, name) not in choices:
-            raise BadInput(f"--set {name}={getattr(recipe, name)}: must be {' or '.join(choices)}")
-    for name, value in asdict(recipe).items():
-        if isinstance(value, int) and value < (0 if name in _MAY_BE_0 else 1):
-            raise BadInput(f"--set {name}={value}: too small")
-        if isinstance(value, float) and not 0.0 <= value < 1e6:
-            raise BadInput(f"--set {name}={value}: must be a number from 0 on")
-    channels = recipe.channels.split(",")
-    if not all(part.isdecimal() and int(part) > 0 for part in channels):
-        raise BadInput(f"--set channels={recipe.channels}: must be numbers, as 32,48,64,96")
-    if recipe.side % 2 ** len(channels):
-        raise BadInput(f"--set side={recipe.side}: must be a multiple of {2 ** len(channels)}")
-    if recipe.frames_by and recipe.vision != "frames":
-        raise BadInput("--set frames_by: is for --set vision=frames")
-    if (recipe.objective == "nce") != bool(recipe.reference):
-        raise BadInput(
-            "--set objective=nce learns against a frozen reference: give --set reference=FOLDER, "
-            "weights trained by likelihood, and for no other objective"
-        )
-
 
 # ---------------------------------------------------------------- learning
 
@@ -224,13 +89,13 @@ def train_temporal_attention(request: TrainRequest) -> None:
 
 
 def _check_task(request: TrainRequest, pictures: bool) -> None:
-    if (request.task in _OF_PICTURES) != pictures:
-        tasks = [task for task in RECIPES if (task in _OF_PICTURES) == pictures]
+    if (request.task in OF_PICTURES) != pictures:
+        tasks = [task for task in TASKS if (task in OF_PICTURES) == pictures]
         raise BadInput(f"this model is trained for {', '.join(tasks)}, not for {request.task}")
 
 
 def _train(request: TrainRequest) -> None:
-    recipe = recipe_for(request.task, dict(request.options))
+    recipe = recipe_for(f"{request.task}/{request.dataset}", dict(request.options))
     checkpoints = prepare_checkpoints(request, {"recipe": asdict(recipe)})
     set_seed(request.seed)
     start = time.monotonic()
@@ -244,8 +109,9 @@ def _train(request: TrainRequest) -> None:
     validation = request.validation and replace(
         request.validation, samples=request.validation.samples[: recipe.validated]
     )
+    read = remembering()
     trainer = CurveTrainer(
-        lambda: CaptioningModel(network, words, config, ModelDescription(), request.device),
+        lambda: CaptioningModel(network, words, config, ModelDescription(), request.device, read),
         validation,
         model=WithLosses(network, recipe, len(labels), reference),
         args=_arguments(request, recipe, bool(validation)),
@@ -316,6 +182,7 @@ def _searching(config: CaptionerConfig, request: TrainRequest, recipe: Recipe) -
         margin=recipe.margin,
         locate_by=locate_by,
         most_words=recipe.most_words,
+        says_unknown=recipe.says_unknown == "yes",
     )
 
 
@@ -342,10 +209,18 @@ def _config(request: TrainRequest, recipe: Recipe, words: int) -> CaptionerConfi
     )
     moments = request.task == "temporal-localization"
     return CaptionerConfig(
-        VisionConfig(kind, visual, recipe.deeper, recipe.size),
+        VisionConfig(
+            kind,
+            visual,
+            recipe.deeper,
+            recipe.size,
+            recipe.roots == "yes",
+            recipe.feature_dropout,
+        ),
         decoder,
         hard=recipe.objective == "hard",
         moment_lengths=usual_lengths(request.train, recipe.frames) if moments else (),
+        frozen=fingerprints((recipe.vision,)),
     )
 
 
@@ -387,6 +262,7 @@ def _write_card(
     parameters = sum(p.numel() for p in network.parameters())
     measured = {name[5:]: v for name, v in (curve[-1] if curve else {}).items() if "eval_" in name}
     at_the_end = ", ".join(f"{name} {100 * value:.1f}" for name, value in measured.items())
+    samples = min(recipe.validated, len(request.validation.samples)) if request.validation else 0
     lines = [
         f"# {request.output.name}",
         "",
@@ -398,9 +274,13 @@ def _write_card(
         f"- command: `{request.command}`",
         f"- seed {request.seed}, device {request.device}, {seconds:.0f} s with the reading of "
         "visuals (of the last start, if it was resumed)",
+        *(
+            f"- on top of {name}, frozen, which is not stored here: sha256 `{sha256}`"
+            for name, sha256 in config.frozen.items()
+        ),
         f"- {parameters:,} parameters, stored in fp16, computed in fp32",
         f"- recipe: {recipe}",
-        f"- validation at the end, on {recipe.validated} samples, x 100: "
+        f"- validation at the end, on {samples} samples, x 100: "
         f"{at_the_end or 'not measured'} (every epoch in curve.json)",
         "",
     ]

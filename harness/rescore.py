@@ -202,7 +202,7 @@ def _check_ids(
     if strange:
         raise BadInput(
             f"{request.predictions}: {len(strange):,} of {len(predictions):,} ids are not in "
-            f"{dataset.name} {dataset.split}, the first is {strange[0]!r}; check data set and --split"
+            f"{dataset.name} {dataset.split}, the first is {strange[0]!r}; check both, and --split"
         )
     missing = [id for id in known if id not in predictions]
     if missing and not request.allow_missing:

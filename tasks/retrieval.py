@@ -261,19 +261,21 @@ class _Scoring:
         return listed
 
     def _foil_scores(self, entries: Sequence[CaptionedVisual]) -> FloatArray:
-        """(foils, 2)"""
-        return np.concatenate([self._foils_of(entry) for entry in entries if any(entry.foils)])
-
-    def _foils_of(self, entry: CaptionedVisual) -> FloatArray:
-        """(foils, 2): a caption and its foil are embedded together, so that words alone tie."""
-        pairs = [(t, f) for t, f in zip(entry.texts, entry.foils, strict=False) if f]
-        texts = [text for pair in pairs for text in pair]
+        """(foils, 2): the scores of captions and of their foils."""
+        foiled = [
+            (entry.visual, [text for pair in _with_foils(entry) for text in pair])
+            for entry in entries
+            if any(entry.foils)
+        ]
         if hasattr(self.model, "embed_visuals"):
-            visual = np.asarray(self.model.embed_visuals([entry.visual]))
-            scores = (np.asarray(self.model.embed_texts(texts)) * visual).sum(axis=1)
+            visuals = np.asarray(self.model.embed_visuals([visual for visual, _ in foiled]))
+            texts = np.asarray(self.model.embed_texts([t for _, some in foiled for t in some]))
+            owners = np.repeat(np.arange(len(foiled)), [len(some) for _, some in foiled])
+            scores = (texts.astype(np.float64) * visuals[owners]).sum(axis=1)
         else:
-            scores = np.asarray(self.model.score_pairs([entry.visual], texts))[0]
-        return np.asarray(scores.astype(np.float64).reshape(-1, 2))
+            pairs = [self.model.score_pairs([visual], some)[0] for visual, some in foiled]
+            scores = np.concatenate([np.asarray(row, dtype=np.float64) for row in pairs])
+        return np.asarray(scores.reshape(-1, 2))
 
     def _embedded(self, what: str, items: Sequence[Any], embed: Callable[[Any], Any]) -> FloatArray:
         """(items, dimensions)."""
@@ -318,6 +320,10 @@ class _Scoring:
             np.save(file, part)
         beside.replace(path)
         return part
+
+
+def _with_foils(entry: CaptionedVisual) -> list[tuple[str, str]]:
+    return [(t, f) for t, f in zip(entry.texts, entry.foils, strict=False) if f]
 
 
 def _hash(text: str, column: int) -> bytes:

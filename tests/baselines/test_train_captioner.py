@@ -15,9 +15,9 @@ from harness.baselines.captioner import load_captioner
 from harness.baselines.captioner_examples import Collator, examples_of, labels_of
 from harness.baselines.captioner_losses import WithLosses, _mismatched
 from harness.baselines.captioner_network import CaptionerNetwork, learn_words, read_folder
+from harness.baselines.captioner_recipes import recipe_for
 from harness.baselines.train_captioner import (
     CurveTrainer,
-    recipe_for,
     train_show_attend_tell,
     train_temporal_attention,
 )

@@ -58,7 +58,7 @@ def line_of(done: CompletedProcess[str]) -> str:
         (["score"], "PREDICTIONS"),
         (["score", "gone.jsonl", "--task", "vqa"], "gone.jsonl"),
         (["score", "gone.json", "--task", "vqaa"], "did you mean vqa?"),
-        (["score", ".", "--task", "vqa"], "no such file"),
+        (["score", ".", "--task", "vqa"], "is a folder"),
         (["train", "--task", "vqa", "--model", "prior"], "cannot be trained"),
         (["train", "--task", "vqa", "--model", "vlbret"], "did you mean vlbert?"),
     ],
@@ -118,7 +118,7 @@ def test_a_model_that_cannot_do_the_task_gets_one_line(
     )
     said = line_of(cli("eval", "--task", "vqa", "--model", "tagger"))
     assert "tagger cannot do task vqa" in said
-    assert "chance, oracle, prior, vlbert, vlbert-blind" in said
+    assert "chance, nce, oracle, prior, vlbert, vlbert-blind" in said
 
 
 def test_a_broken_package_gets_one_line(cli: Cli, plugin: Callable[..., None]) -> None:

@@ -124,6 +124,7 @@ def test_the_run_folder_holds_what_the_design_says(
         "split": "test",
         "sha256": "",
         "n": 50,
+        "groups": 10,
         "notes": [],
     }
     assert {"name", "weights_sha256", "parameters", "options"} <= set(kept["model"])

@@ -384,7 +384,8 @@ def test_an_unknown_id_gets_one_line(
     records, key = GOOD[kind]
     path = write(tmp_path / "results.json", [*records, {**records[0], key: 999}])
     line = refused(cli, request, kind, path)
-    assert "results.json: 1 ids are not in" in line
+    assert "results.json: 1 of " in line
+    assert "ids are not in" in line
     assert "'999'" in line
     assert "--split" in line
 

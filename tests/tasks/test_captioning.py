@@ -384,9 +384,9 @@ def test_a_mark_of_the_byte_order_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("[", "cannot be read as JSON"),
-        ("[" * 100_000, "cannot be read as JSON"),
-        (b'["\xff"]', "cannot be read as JSON"),
+        ("[", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        (b'["\xff"]', "not UTF-8"),
         ({"42": "a dog"}, "must be a list"),
         (["a dog"], "record 0: needs image_id and caption"),
         ([{"image_id": 1, "caption": "a"}, {"caption": "a"}], "record 1: needs image_id"),

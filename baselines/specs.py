@@ -57,7 +57,7 @@ NCE = ModelSpec(
     capabilities=_EVERYTHING,
     load="harness.baselines.nce_model:load_nce",
     train="harness.baselines.train_nce:train_nce",
-    datasets=_TOYBOX,
+    datasets=tuple(name for name in _TOYBOX if name != "vqa/toybox-vcr"),
 )
 SHOW_ATTEND_TELL = ModelSpec(
     name="show-attend-tell",

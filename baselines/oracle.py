@@ -59,13 +59,13 @@ class Oracle:
         said = [self._said[text] for text in texts]
         number = {fact: place for place, fact in enumerate({f for facts in said for f in facts})}
         pairs = [(row, number[fact]) for row, facts in enumerate(said) for fact in facts]
-        text, fact = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        counts = np.maximum(np.bincount(text, minlength=len(texts)), 1)
+        owner, fact = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        counts = np.maximum(np.bincount(owner, minlength=len(texts)), 1)
         scores = np.zeros((len(visuals), len(texts)))
         for row, visual in zip(scores, visuals, strict=True):
             holds = np.zeros(len(number))
             holds[[number[f] for f in number.keys() & _facts(visual)]] = 1.0
-            row[:] = np.bincount(text, holds[fact], minlength=len(texts)) / counts
+            row[:] = np.bincount(owner, holds[fact], minlength=len(texts)) / counts
         return scores
 
     def locate(

@@ -20,6 +20,7 @@ BUNDLED = (
     ("nce", "retrieval/toybox"),
     ("nce", "video-retrieval/toybox"),
     ("nce", "vqa/toybox"),
+    ("nce", "vqa/toybox-vcr"),
     ("nce", "spatial-localization/toybox"),
     ("nce", "temporal-localization/toybox"),
     ("show-attend-tell", "spatial-localization/toybox"),

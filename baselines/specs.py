@@ -3,7 +3,7 @@ reads this."""
 
 from __future__ import annotations
 
-from harness.types import Capability, ModelSpec
+from harness.specs import Capability, ModelSpec
 
 _VQA_SETS = ("vqa/toybox", "vqa/easy-vqa")
 
@@ -57,7 +57,7 @@ NCE = ModelSpec(
     capabilities=_EVERYTHING,
     load="harness.baselines.nce_model:load_nce",
     train="harness.baselines.train_nce:train_nce",
-    datasets=tuple(name for name in _TOYBOX if name != "vqa/toybox-vcr"),
+    datasets=_TOYBOX,
 )
 SHOW_ATTEND_TELL = ModelSpec(
     name="show-attend-tell",

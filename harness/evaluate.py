@@ -17,8 +17,9 @@ from .provenance import environment
 from .registry import can_do, find_model, find_task, load_attribute, model_specs
 from .score import report, write_rows
 from .setting import EvalRequest, Setting, Stage, silent
+from .specs import DatasetSpec, ModelSpec, TaskSpec
 from .store import SCHEMA, Run, is_complete, locked, open_run
-from .types import Dataset, DatasetSpec, Json, ModelSpec, Task, TaskSpec
+from .types import Dataset, Json, Task
 from .yardsticks import floors_and_ceilings, run_controls
 
 _ARTIFACTS = 200  # samples

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .errors import BadInput
-from .types import DatasetSpec, ModelSpec, TaskSpec, TaskVariant
+from .specs import DatasetSpec, ModelSpec, TaskSpec, TaskVariant
 
 TASKS = "harness.tasks"
 MODELS = "harness.models"

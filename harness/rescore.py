@@ -17,8 +17,9 @@ from .provenance import environment
 from .registry import find_task, load_attribute
 from .score import report, write_rows
 from .setting import EvalRequest, Setting
+from .specs import DatasetSpec, TaskSpec
 from .store import SCHEMA, Record, Run, append, locked, open_run
-from .types import Dataset, DatasetSpec, Json, Sample, Task, TaskSpec
+from .types import Dataset, Json, Sample, Task
 from .yardsticks import floors_and_ceilings
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import __version__
+from .specs import TaskSpec
 from .stats import OfCounts, all_alike95, interval95_of, of_counts, of_counts_by_weights
 from .store import Record
-from .types import Dataset, Json, Metric, Sample, Task, TaskSpec
+from .types import Dataset, Json, Metric, Sample, Task
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,17 +13,9 @@ from .errors import BadInput, HarnessError
 from .predict import predict, predict_set
 from .registry import load_attribute
 from .score import Scored, score
+from .specs import DatasetSpec, ModelSpec, TaskSpec
 from .store import Record
-from .types import (
-    Dataset,
-    DatasetSpec,
-    LoadRequest,
-    ModelSpec,
-    Sample,
-    SetTask,
-    Task,
-    TaskSpec,
-)
+from .types import Dataset, LoadRequest, Sample, SetTask, Task
 
 Stage = Callable[[str, int, int], None]  # (what is being done, samples done, samples in all)
 

@@ -1,12 +1,13 @@
-"""What passes between data sets, models, tasks and the engine: samples, inputs, predictions,
-capabilities, and the light specs that entry points name. Knows no task, no model and no torch."""
+"""What passes between data sets, models, tasks and the engine: samples, inputs, predictions, and
+what models and tasks must be able to do. Knows no task, no model and no torch; the light specs that
+entry points name stand in specs.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -275,18 +276,6 @@ class Attentive(Protocol):
     def artifacts(self, visuals: Sequence[Any]) -> Sequence[Json]: ...
 
 
-Capability: TypeAlias = Literal[
-    "answer",
-    "choose",
-    "caption",
-    "caption-clips",
-    "match",
-    "match-clips",
-    "locate",
-    "find-moments",
-]
-
-
 @dataclass(frozen=True)
 class ModelDescription:
     """What identifies a loaded model in a run: everything that can move its predictions."""
@@ -423,86 +412,3 @@ class SetTask(Task, Protocol):
         is its own; of that, files named scores.* stay in the run folder. `known` is the folder of a
         run of the same model on the same samples with their visuals dealt otherwise, whose scores
         need not be computed again. It sees ids and inputs, no targets."""
-
-
-# ---------------------------------------------------------------- specs, named by entry points
-
-
-@dataclass(frozen=True)
-class TaskVariant:
-    """How a data set's form of a task differs from the task's own: multiple choice among open
-    questions, DiDeMo's chunks among moments in seconds. The fields are TaskSpec's."""
-
-    capability: Capability
-    metrics: tuple[str, ...]
-    load: str
-    breakdowns: tuple[str, ...] = ()
-    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """A data set of a task. `load` names, as "module:attribute", a function
-    (root: Path | None, split: str) -> Dataset.
-
-    `where`: "embedded", "package" (then `package` is the module and `extra` our pip extra), or
-    "data-dir" (the user's folder). The splits are those used unless the user names one.
-    """
-
-    name: str
-    summary: str
-    load: str
-    splits: tuple[str, ...]
-    where: Literal["embedded", "package", "data-dir"]
-    package: str = ""
-    extra: str = ""
-    test_split: str = "test"
-    train_split: str = "train"
-    validation_split: str = "val"  # "" where there is none
-    also_measured: tuple[str, ...] = ()  # splits that a card of weights shows beside the test split
-    prior_split: str = ""  # what the floor `prior` is fitted on, if not the train split
-    files: tuple[str, ...] = ()  # roles of the official files that `load_files` takes
-    optional_files: tuple[str, ...] = ()  # roles that `load_files` can do without
-    load_files: str = ""  # "module:attribute" of (role -> path, split) -> Dataset
-    verify: str = ""  # "module:attribute" of (root) -> every missing or odd thing, a line each
-    variant: TaskVariant | None = None
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """A task: what a model must be able to do for it, and over which data sets (default first).
-
-    `rules`: the named conventions by which its metrics can be made, each with its choices, the
-    default first. `whole_set`: its predictions depend on the whole set (SetTask).
-    """
-
-    name: str
-    summary: str
-    capability: Capability
-    metrics: tuple[str, ...]
-    datasets: tuple[DatasetSpec, ...]
-    load: str
-    breakdowns: tuple[str, ...] = ()
-    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    whole_set: bool = False
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """A model. `load` names, as "module:attribute", a function (LoadRequest) -> Model; `train`,
-    likewise, one (TrainRequest) -> None.
-
-    `kind` "floor" and "ceiling" stand beside every result. `blind`: the name of the same model
-    trained without pictures, shown as a control. `datasets`: the "task/dataset" names it works on
-    without --weights; None means any.
-    """
-
-    name: str
-    summary: str
-    capabilities: tuple[Capability, ...]
-    load: str
-    kind: Literal["model", "floor", "ceiling"] = "model"
-    aliases: tuple[str, ...] = ()
-    train: str = ""
-    blind: str = ""
-    datasets: tuple[str, ...] | None = None

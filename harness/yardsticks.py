@@ -15,9 +15,10 @@ from .errors import HarnessError
 from .registry import can_do, find_model, model_specs
 from .score import Scored, as_json, metric_of_counts, report, value_at_once
 from .setting import Setting
+from .specs import ModelSpec
 from .stats import difference95_of
 from .store import Run
-from .types import Json, Metric, ModelSpec, Sample, Visual
+from .types import Json, Metric, Sample, Visual
 
 if TYPE_CHECKING:
     from .types import FloatArray

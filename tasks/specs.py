@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.types import DatasetSpec, TaskSpec, TaskVariant
+from harness.specs import DatasetSpec, TaskSpec, TaskVariant
 
 _DATASETS = "harness.tasks.datasets"
 

@@ -86,7 +86,7 @@ def answerer_plugin(plugin: Callable[..., None]) -> Callable[[str], None]:
         indented = "".join(f"        {line}\n" for line in body.splitlines())
         plugin(
             "fakepackage",
-            "from harness.types import Answer, ModelDescription, ModelSpec\n"
+            "from harness.specs import ModelSpec\nfrom harness.types import Answer, ModelDescription\n"
             "FAKE = ModelSpec('fake', 'made up', ('answer',), 'fakepackage:load')\n"
             "class Fake:\n"
             "    description = ModelDescription()\n"

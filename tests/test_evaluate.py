@@ -286,7 +286,7 @@ def test_where_a_captioner_looked_is_kept_for_the_first_samples(
 ) -> None:
     plugin(
         "lookingpackage",
-        "from harness.types import ModelDescription, ModelSpec\n"
+        "from harness.specs import ModelSpec\nfrom harness.types import ModelDescription\n"
         "SPEC = ModelSpec('looking', 'made up', ('caption',), 'lookingpackage:load')\n"
         "class Looking:\n"
         "    description = ModelDescription()\n"

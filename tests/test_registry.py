@@ -21,24 +21,20 @@ from harness.registry import (
     task_as_in,
     task_specs,
 )
+from harness.specs import Capability, DatasetSpec, ModelSpec, TaskSpec, TaskVariant
 from harness.types import (
     Answer,
     Answerer,
-    Capability,
     Captioner,
     Dataset,
-    DatasetSpec,
     Encoder,
     Grounder,
     LoadRequest,
     Metric,
     ModelDescription,
-    ModelSpec,
     MomentFinder,
     PairScorer,
     Task,
-    TaskSpec,
-    TaskVariant,
     UniformAnswer,
 )
 
@@ -56,7 +52,7 @@ PROTOCOLS: dict[str, tuple[type, ...]] = {
 }
 
 Install = Callable[..., None]
-SPEC = "from harness.types import ModelSpec\nSPEC = ModelSpec({}, 'made up', ('answer',), 'x:y')\n"
+SPEC = "from harness.specs import ModelSpec\nSPEC = ModelSpec({}, 'made up', ('answer',), 'x:y')\n"
 
 
 def refusal(call: Callable[..., object], *arguments: object) -> str:

@@ -15,9 +15,10 @@ import pytest
 
 from harness import __version__
 from harness.score import Coverage, Scored, report, score, signature, write_rows
+from harness.specs import TaskSpec
 from harness.stats import resampled_counts
 from harness.store import Record
-from harness.types import Dataset, Json, Metric, Sample, Shown, TaskSpec
+from harness.types import Dataset, Json, Metric, Sample, Shown
 
 Array = npt.NDArray[np.float64]
 

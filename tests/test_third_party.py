@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = """
-from harness.types import Answer, ModelDescription, ModelSpec
+from harness.specs import ModelSpec
+from harness.types import Answer, ModelDescription
 
 TALKER = ModelSpec("talker", "says yes to everything", ("answer",), "theirs:load_talker")
 TAGGER = ModelSpec("tagger", "names what it sees", ("tag",), "theirs:load_tagger")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.types import DatasetSpec, Sample, TaskSpec
+    from harness.specs import DatasetSpec, TaskSpec
+    from harness.types import Sample
 
 
 @click.group("data")

@@ -7,7 +7,7 @@ import json
 import click
 
 from harness.registry import can_do, find_task, how_to_get, model_specs, task_as_in, task_specs
-from harness.types import DatasetSpec, ModelSpec, TaskSpec
+from harness.specs import DatasetSpec, ModelSpec, TaskSpec
 
 _NAME = 22  # characters
 

@@ -113,7 +113,7 @@ def test_a_model_that_cannot_do_the_task_gets_one_line(
 ) -> None:
     plugin(
         "taggers",
-        "from harness.types import ModelSpec\nSPEC = ModelSpec('tagger', 'tags', ('tag',), 'x:y')",
+        "from harness.specs import ModelSpec\nSPEC = ModelSpec('tagger', 'tags', ('tag',), 'x:y')",
         {"harness.models": {"tagger": "taggers:SPEC"}},
     )
     said = line_of(cli("eval", "--task", "vqa", "--model", "tagger"))
@@ -136,7 +136,7 @@ def test_a_model_that_fails_to_load_gets_one_line(
 ) -> None:
     plugin(
         "theirs",
-        f"from harness.types import ModelSpec\nSPEC = ModelSpec('m', 'm', ('answer',), '{loads}')\n"
+        f"from harness.specs import ModelSpec\nSPEC = ModelSpec('m', 'm', ('answer',), '{loads}')\n"
         "def load(request):\n    import no_such_module\n",
         {"harness.models": {"m": "theirs:SPEC"}},
     )

@@ -373,7 +373,7 @@ def test_a_data_set_too_small_for_an_answer_vocabulary_is_evaluated_all_the_same
 def test_a_blind_model_that_cannot_be_had_says_why(cli: Cli, plugin: Callable[..., None]) -> None:
     plugin(
         "theirs",
-        "from harness.types import Answer, ModelDescription, ModelSpec\n"
+        "from harness.specs import ModelSpec\nfrom harness.types import Answer, ModelDescription\n"
         "SPEC = ModelSpec('m', 'm', ('answer',), 'theirs:load', blind='m-blind')\n"
         "class M:\n"
         "    description = ModelDescription()\n"

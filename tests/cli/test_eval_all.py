@@ -148,7 +148,7 @@ def test_a_model_that_can_do_no_embedded_task_gets_one_line(
 ) -> None:
     plugin(
         "taggers",
-        "from harness.types import ModelSpec\nSPEC = ModelSpec('tagger', 'tags', ('tag',), 'x:y')",
+        "from harness.specs import ModelSpec\nSPEC = ModelSpec('tagger', 'tags', ('tag',), 'x:y')",
         {"harness.models": {"tagger": "taggers:SPEC"}},
     )
     done = cli("eval", "--task", "all", "--model", "tagger")

@@ -16,6 +16,7 @@ import pytest
 from harness.errors import BadInput
 from harness.registry import find_task
 from harness.rescore import ScoreRequest, score_predictions
+from harness.specs import DatasetSpec
 from harness.tasks.targets import (
     BoxTarget,
     CaptionTarget,
@@ -29,7 +30,6 @@ from harness.types import (
     CaptionedVisual,
     Clip,
     Dataset,
-    DatasetSpec,
     Expression,
     Json,
     MomentQuery,

@@ -18,7 +18,7 @@ from harness.metrics.ptb_tokenizer import tokenize
 
 from .attention_decoder import END, FIRST_WORD, UNKNOWN, AttentionDecoder, AttentionDecoderConfig
 from .captioner_vision import Vision, VisionConfig
-from .nce_frozen import check_frozen
+from .frozen_networks import check_frozen
 from .visual_encoder import VisualConfig
 
 BUNDLED = Path(__file__).parent / "weights"

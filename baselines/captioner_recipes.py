@@ -3,10 +3,11 @@ change. Knows no network and no data set."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from harness.errors import BadInput
+
+from .recipe_options import check_choices, with_options
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,7 @@ def recipe_for(name: str, options: dict[str, str]) -> Recipe:
     recipe = RECIPES.get(name) or RECIPES.get(task)
     if recipe is None:
         raise BadInput(f"captioners cannot be trained for {task}; only for {', '.join(TASKS)}")
-    known = {field.name: field for field in fields(Recipe)}
-    changes: dict[str, Any] = {}
-    for option, value in options.items():
-        if option not in known:
-            raise BadInput(f"--set {option}: unknown; choose from {', '.join(known)}")
-        kind = type(getattr(recipe, option))
-        try:
-            changes[option] = kind(value)
-        except ValueError:
-            raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
-    recipe = replace(recipe, **changes)
+    recipe = with_options(recipe, options)
     _check_recipe(recipe)
     return recipe
 
@@ -161,9 +152,7 @@ _MAY_BE_0 = ("deeper", "frames", "windows")
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    for name, choices in _CHOICES.items():
-        if getattr(recipe, name) not in choices:
-            raise BadInput(f"--set {name}={getattr(recipe, name)}: must be {' or '.join(choices)}")
+    check_choices(recipe, _CHOICES)
     for name, value in asdict(recipe).items():
         if isinstance(value, int) and value < (0 if name in _MAY_BE_0 else 1):
             raise BadInput(f"--set {name}={value}: too small")

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, logsigmoid, normalize
 from . import efficientnet, minilm
 from .nce_matching import SeenThroughQuestion, WordsOnThings
 from .region_encoder import RegionBatch, RegionCNN
-from .visual_encoder import ClipEncoder, PictureEncoder, VisualConfig
+from .visual_encoder import ClipEncoder, PictureEncoder, VisualConfig, WindowEncoder
 
 Objective: TypeAlias = Literal["nce", "infonce", "hinge", "hinge-sum"]
 Eye: TypeAlias = Literal["pictures", "regions", "clips", "moments", "efficientnet-lite0"]
@@ -180,34 +180,6 @@ def _geometry(batch: RegionBatch) -> Tensor:
     return torch.cat([low, high, (low + high) / 2, area], dim=-1) * 2 - 1
 
 
-class WindowEncoder(nn.Module):
-    """Windows of a clip -> a vector each: the frames' states inside, those at both ends against
-    their neighbours outside, and how long the window is."""
-
-    def __init__(self, config: DualConfig) -> None:
-        super().__init__()
-        width = config.visual.size
-        self.clips = ClipEncoder(config.visual)
-        self.dense = nn.Sequential(
-            nn.Linear(6 * width + 1, config.size), nn.ReLU(), nn.Linear(config.size, config.size)
-        )
-
-    def forward(self, clips: Tensor, windows: Tensor) -> Tensor:
-        """clips (batch, frames, side, side, 3) uint8; windows (windows, 2): the first frame and the
-        one after the last -> (batch, windows, size)."""
-        states = self.clips.states(clips)
-        frames = states.shape[1]
-        start, end = windows[:, 0], windows[:, 1]
-        sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)
-        length = (end - start).to(states.dtype)[None, :, None]
-        inside = (sums[:, end] - sums[:, start]) / length
-        ends = [start - 1, start, (start + end) // 2, end - 1, end]
-        around = [states[:, place.clamp(0, frames - 1)] for place in ends]
-        lengths = (length / frames).expand(len(clips), -1, -1)
-        encoded: Tensor = self.dense(torch.cat([inside, *around, lengths], dim=2))
-        return encoded
-
-
 class DualEncoder(nn.Module):
     """A visual encoder and a text encoder into one space of unit vectors. Their product, scaled
     and shifted by two learned numbers, is a pair's score: for `nce` the logarithm of how much more
@@ -232,7 +204,7 @@ class DualEncoder(nn.Module):
         elif config.eye == "efficientnet-lite0":
             self.sight = FrozenHead(efficientnet.CHANNELS, config.size, config.dropout)
         else:
-            self.sight = WindowEncoder(config)
+            self.sight = WindowEncoder(config.visual, config.size)
         if config.matching == "things":
             self.words = WordsOnThings(2 * config.text_hidden, config.size)
         elif config.matching == "question":

@@ -16,20 +16,18 @@ from torch import Tensor
 
 from harness.types import CaptionedVisual, Dataset, Expression, Question, Uncaptioned
 
+from .frozen_networks import Frozen
+from .moment_windows import every_window, window_of
 from .nce_folder import NceConfig
-from .nce_frozen import Frozen
 from .nce_inputs import (
     MOST_TOKENS,
-    as_window,
     choice_text,
     pad_texts,
-    regions_of_objects,
     tags_of,
-    windows_of,
 )
-from .region_encoder import PictureRegions, find_regions, pad_regions
+from .region_encoder import PictureRegions, find_regions, named_regions, pad_regions
+from .region_labels import PHRASES, labels_of, roles_of
 from .visual_encoder import read_clips, read_pictures
-from .vqa_examples import PHRASES, labels_of, roles_of
 from .words import Vocabulary
 
 
@@ -176,7 +174,7 @@ def _by_view(dataset: Dataset) -> list[list[Any]]:
 def _claimed(samples: Sequence[Any], config: NceConfig) -> Example:
     asked = samples[0].input
     regions = (
-        regions_of_objects(asked.visual, asked.objects, config.regions)
+        named_regions(asked.visual, asked.objects, config.regions)
         if config.encoder.tagged
         else find_regions(asked.visual, config.regions)
     )
@@ -210,22 +208,11 @@ def _moment(sample: Any, config: NceConfig) -> Example:
     """The sentence speaks of the window that overlaps its moment most."""
     visual, clip = config.encoder.visual, sample.input.visual
     pixels = read_clips([clip], visual.frames, visual.side)[0]
-    windows = windows_of(visual.frames, config.moment_lengths)
-    start, end = as_window(sample.target.moments[0], clip.duration, visual.frames)
+    windows = every_window(visual.frames, config.moment_lengths)
+    start, end = window_of(sample.target.moments[0], clip.duration, visual.frames)
     shared = np.minimum(windows[:, 1], end) - np.maximum(windows[:, 0], start)
     whole = np.maximum(windows[:, 1], end) - np.minimum(windows[:, 0], start)
     return Example(pixels, (Claim(sample.input.text, part=int((shared / whole).argmax())),))
-
-
-def moment_lengths(dataset: Dataset, frames: int) -> tuple[int, ...]:
-    """How long windows are to be, in frames: at most eight lengths, from the shortest moment in a
-    hundred to the longest."""
-    lengths = []
-    for sample in dataset.samples:
-        start, end = as_window(sample.target.moments[0], sample.input.visual.duration, frames)
-        lengths.append(end - start)
-    marks = np.quantile(lengths, np.linspace(0.01, 0.99, 8)).round().astype(int)
-    return tuple(sorted(set(marks.tolist())))
 
 
 # ---------------------------------------------------------------- batches
@@ -302,7 +289,7 @@ class Collator:
             pixels = torch.from_numpy(np.stack(visuals))
             if self.config.encoder.eye != "moments":
                 return {"pixels": pixels}
-            windows = windows_of(pixels.shape[1], self.config.moment_lengths)
+            windows = every_window(pixels.shape[1], self.config.moment_lengths)
             return {"pixels": pixels, "places": torch.from_numpy(windows)}
         batch = pad_regions(visuals)
         tags = tags_of(batch, self.config.encoder.tags)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from harness.errors import BadInput
 
+from .frozen_networks import check_frozen
 from .nce import DualConfig, DualEncoder
-from .nce_frozen import check_frozen
 from .region_encoder import RegionConfig
 from .visual_encoder import VisualConfig
 from .words import Vocabulary, read_vocabulary

@@ -1,24 +1,19 @@
-"""Inputs as the dual encoder's networks take them: texts, named things, windows of a clip. Knows no
-network and no training."""
+"""Inputs as the dual encoder's networks take them: texts and named things. Knows no network and no
+training."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.media.regions import Regions, crops, whole_picture_first
-from harness.types import Dataset, NamedBox, Picture, Question
+from harness.types import Dataset, Question
 
-from .region_encoder import PictureRegions, RegionBatch, RegionConfig
+from .region_encoder import RegionBatch
 from .words import Vocabulary
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 MOST_TOKENS = 48
 _TAG = re.compile(r"tag(\d{1,3})")
@@ -38,23 +33,6 @@ def choice_text(question: Question, choice: str) -> str:
     return with_tags_as_words(" ".join(filter(None, (question.text, question.given, choice))))
 
 
-def regions_of_objects(
-    picture: Picture, objects: Sequence[NamedBox], config: RegionConfig
-) -> PictureRegions:
-    """The whole picture and then the named things, in the order of their tags."""
-    pixels = picture.read()
-    height, width = pixels.shape[:2]
-    boxes = np.array([thing.box for thing in objects], dtype=np.float64).reshape(-1, 4)
-    low = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
-    high = np.ceil(boxes[:, 2:]).clip(low + 1, (width, height))
-    regions = Regions(np.concatenate([low, high], axis=1).astype(np.int64))
-    return PictureRegions(
-        crops(pixels, regions, config.side),
-        whole_picture_first(pixels, regions),
-        np.array([width, height]),
-    )
-
-
 def rows_of_tags(vocabulary: Vocabulary) -> Tensor:
     """(words,) for each word of a vocabulary, the row of the region that it names: row 0 is the
     whole picture and stands for none, so tag 0 is row 1."""
@@ -66,24 +44,6 @@ def tags_of(batch: RegionBatch, most: int) -> Tensor:
     """(pictures, regions) the tag of each region from 1 on, 0 for the whole picture and padding."""
     places = torch.arange(batch.mask.shape[1], device=batch.mask.device).clamp(max=most)
     return places * batch.mask
-
-
-def windows_of(frames: int, lengths: Sequence[int]) -> npt.NDArray[np.int64]:
-    """(windows, 2): every window of these lengths, as first frame and the one after the last."""
-    windows = [
-        (start, start + length)
-        for length in lengths
-        if length <= frames
-        for start in range(frames - length + 1)
-    ]
-    return np.array(windows or [(0, frames)], dtype=np.int64)
-
-
-def as_window(moment: tuple[float, float], duration: float, frames: int) -> tuple[int, int]:
-    """A moment in seconds as the frames nearest to it, at least one."""
-    start, end = moment
-    first = min(max(round(start / duration * frames), 0), frames - 1)
-    return first, min(max(round(end / duration * frames), first + 1), frames)
 
 
 def draw_captions(dataset: Dataset, most: int, seed: int) -> list[str]:

@@ -27,21 +27,19 @@ from harness.types import (
     Question,
 )
 
+from .frozen_networks import Frozen
+from .moment_windows import apart, every_window, window_of
 from .nce import DualEncoder
 from .nce_folder import NceConfig, read_folder
-from .nce_frozen import Frozen
 from .nce_inputs import (
     MOST_TOKENS,
-    as_window,
     choice_text,
     draw_captions,
     pad_texts,
-    regions_of_objects,
     rows_of_tags,
     tags_of,
-    windows_of,
 )
-from .region_encoder import PictureRegions, RegionBatch, RegionCache, pad_regions
+from .region_encoder import PictureRegions, RegionBatch, RegionCache, named_regions, pad_regions
 from .visual_encoder import read_clips, read_pictures
 from .words import Vocabulary
 
@@ -53,7 +51,6 @@ if TYPE_CHECKING:
 BUNDLED = Path(__file__).parent / "weights"
 MOMENTS = 5  # found for each query
 CAPTIONS = 4000  # to choose from, where none stand beside the weights
-_SAME_MOMENT = 0.7  # IoU from which the worse of two moments is left out
 _TEXTS_AT_ONCE = 1024
 _KEPT_VISUALS = 4096
 
@@ -217,7 +214,7 @@ class NceModel:
     def regions_of(self, one: Question | Expression) -> PictureRegions:
         """The named things of a question that has choices, else what the picture's pixels give."""
         if isinstance(one, Question) and self.config.encoder.tagged:
-            return regions_of_objects(one.visual, one.objects, self.config.regions)
+            return named_regions(one.visual, one.objects, self.config.regions)
         return self._regions_of(one.visual)
 
     def locate(
@@ -244,7 +241,7 @@ class NceModel:
             moments, windows = self._windows_of(query)
             order = np.argsort(-(self._see_windows(query.visual, windows) @ vector), kind="stable")
             ranked = [moments[place] for place in order.tolist()]
-            found.append(ranked if query.candidates else _apart(ranked, MOMENTS))
+            found.append(ranked if query.candidates else apart(ranked, MOMENTS))
         return found
 
     def _windows_of(
@@ -253,9 +250,9 @@ class NceModel:
         """The moments to be ranked, in seconds, and the windows that stand for them."""
         frames, duration = self.config.encoder.visual.frames, query.visual.duration
         if query.candidates:
-            windows = [as_window(moment, duration, frames) for moment in query.candidates]
+            windows = [window_of(moment, duration, frames) for moment in query.candidates]
             return query.candidates, np.array(windows, dtype=np.int64)
-        places = windows_of(frames, self.config.moment_lengths)
+        places = every_window(frames, self.config.moment_lengths)
         return [(a, b) for a, b in (places * duration / frames).tolist()], places
 
     @torch.inference_mode()
@@ -275,22 +272,6 @@ def _view(one: Question | Expression) -> tuple[Any, ...]:
 def _as_array(vectors: Tensor) -> Vectors:
     array: Vectors = vectors.float().cpu().numpy()
     return array
-
-
-def _apart(moments: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """The first `most` moments, without those that are nearly a better one."""
-    kept: list[tuple[float, float]] = []
-    for start, end in moments:
-        if all(_overlap((start, end), other) < _SAME_MOMENT for other in kept):
-            kept.append((start, end))
-        if len(kept) == most:
-            break
-    return kept
-
-
-def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
-    shared = min(a[1], b[1]) - max(a[0], b[0])
-    return shared / (max(a[1], b[1]) - min(a[0], b[0])) if shared > 0 else 0.0
 
 
 # ---------------------------------------------------------------- loading

@@ -3,12 +3,13 @@ no network and no data set."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import get_args
 
 from harness.errors import BadInput
 
 from .nce import Objective, TextSide
+from .recipe_options import check_choices, with_options
 
 
 @dataclass(frozen=True)
@@ -117,24 +118,10 @@ def recipe_for(name: str, options: dict[str, str]) -> Recipe:
     if recipe is None:
         tasks = [known for known in RECIPES if "/" not in known]
         raise BadInput(f"nce cannot be trained for {task}; only for {', '.join(tasks)}")
-    known = {field.name: field for field in fields(Recipe)}
-    changes: dict[str, Any] = {}
-    for option, value in options.items():
-        if option not in known:
-            raise BadInput(f"--set {option}: unknown; choose from {', '.join(known)}")
-        kind = type(getattr(recipe, option))
-        try:
-            changes[option] = kind(value)
-        except ValueError:
-            raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
     eyes = ("pictures", "regions", "efficientnet-lite0") if task in _EITHER else (recipe.eye,)
     texts = get_args(TextSide) if task in _EITHER else (recipe.text,)
-    recipe = replace(recipe, **changes)
-    for name, choices in (("eye", eyes), ("text", texts)):
-        if getattr(recipe, name) not in choices:
-            raise BadInput(
-                f"--set {name}={getattr(recipe, name)}: must be {' or '.join(choices)} for {task}"
-            )
+    recipe = with_options(recipe, options)
+    check_choices(recipe, {"eye": eyes, "text": texts}, only_for=task)
     _check_recipe(recipe)
     return recipe
 
@@ -149,9 +136,7 @@ _CHOICES = {
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    for name, choices in _CHOICES.items():
-        if getattr(recipe, name) not in choices:
-            raise BadInput(f"--set {name}={getattr(recipe, name)}: must be {' or '.join(choices)}")
+    check_choices(recipe, _CHOICES)
     for name, value in asdict(recipe).items():
         if isinstance(value, int) and value < 1 and name not in ("foils", "frames"):
             raise BadInput(f"--set {name}={value}: must be 1 or more")

@@ -136,6 +136,12 @@ def load_official(
     )
 
 
+def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
+    """The names of the weights in the file `path`, without "module." before them, and their shapes.
+    BadInput where it cannot be read as weights alone."""
+    return {name: tuple(value.shape) for name, value in _read(path)[0].items()}
+
+
 # ---------------------------------------------------------------- reading
 
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from harness.media.regions import crops, grid, segment, whole_picture_first
-from harness.types import Picture
+from harness.media.regions import Regions, crops, grid, segment, whole_picture_first
+from harness.types import NamedBox, Picture
 
 _CACHED_PICTURES = 512
 
@@ -77,6 +77,26 @@ def find_regions(picture: Picture, config: RegionConfig) -> PictureRegions:
         crops(pixels, regions, config.side),
         whole_picture_first(pixels, regions),
         np.array([pixels.shape[1], pixels.shape[0]]),
+    )
+
+
+def named_regions(
+    picture: Picture, objects: Sequence[NamedBox], config: RegionConfig
+) -> PictureRegions:
+    """The whole picture and then the named things, in the order of their tags. Who sees no picture
+    is not told where they are."""
+    if config.kind == "none":
+        return find_regions(picture, config)
+    pixels = picture.read()
+    height, width = pixels.shape[:2]
+    boxes = np.array([thing.box for thing in objects], dtype=np.float64).reshape(-1, 4)
+    low = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
+    high = np.ceil(boxes[:, 2:]).clip(low + 1, (width, height))
+    regions = Regions(np.concatenate([low, high], axis=1).astype(np.int64))
+    return PictureRegions(
+        crops(pixels, regions, config.side),
+        whole_picture_first(pixels, regions),
+        np.array([width, height]),
     )
 
 

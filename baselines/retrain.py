@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 
 from harness.cli.train import measure
-from harness.registry import find_task
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 BUNDLED = (
@@ -51,9 +50,7 @@ def main(jobs: int, again: bool, only_measure: bool) -> None:
     """Train every bundled file that is not finished."""
     if only_measure:
         for model, task in BUNDLED:
-            _, dataset = find_task(task)
-            splits = (dataset.test_split, *dataset.also_measured)
-            measure(folder_of(model, task), task, model, splits)
+            list(measure(folder_of(model, task), [task], model))
         return
     left = [pair for pair in BUNDLED if again or not finished(folder_of(*pair))]
     with ThreadPoolExecutor(jobs) as pool:

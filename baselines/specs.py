@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from harness.specs import Capability, ModelSpec
 
-_VQA_SETS = ("vqa/toybox", "vqa/easy-vqa")
+_VQA_SETS = ("vqa/toybox", "vqa/easy-vqa", "vqa/toybox-vcr")
 
 _EVERYTHING: tuple[Capability, ...] = (
     "answer",
@@ -27,6 +27,23 @@ _TOYBOX = (
     "video-retrieval/toybox",
     "vqa/toybox",
     "vqa/toybox-vcr",
+)
+
+# what a transformer over words and regions can do
+_OF_TEXTS: tuple[Capability, ...] = (
+    "answer",
+    "choose",
+    "match",
+    "match-clips",
+    "locate",
+    "find-moments",
+)
+_TEXT_SETS = (
+    *_VQA_SETS,
+    "retrieval/toybox",
+    "spatial-localization/toybox",
+    "temporal-localization/toybox",
+    "video-retrieval/toybox",
 )
 
 CHANCE = ModelSpec(
@@ -83,18 +100,32 @@ TEMPORAL_ATTENTION = ModelSpec(
 VLBERT = ModelSpec(
     name="vlbert",
     summary="VL-BERT (Su et al. 2020): one transformer over words and regions",
-    capabilities=("answer",),
-    load="harness.baselines.vlbert_vqa:load_vlbert",
-    train="harness.baselines.train_vlbert:train_vlbert",
+    capabilities=_OF_TEXTS,
+    load="harness.baselines.multitask_model:load_vlbert",
+    train="harness.baselines.train_multitask:train_vlbert",
     blind="vlbert-blind",
     aliases=("vl-bert",),
-    datasets=_VQA_SETS,
+    datasets=_TEXT_SETS,
+    trains_together=True,
+    searched=200,
 )
 VLBERT_BLIND = ModelSpec(
     name="vlbert-blind",
     summary="the same VL-BERT trained without pictures: what the questions alone give away",
-    capabilities=("answer",),
-    load="harness.baselines.vlbert_vqa:load_vlbert_blind",
-    train="harness.baselines.train_vlbert:train_vlbert_blind",
+    capabilities=("answer", "choose"),
+    load="harness.baselines.multitask_model:load_vlbert_blind",
+    train="harness.baselines.train_multitask:train_vlbert_blind",
     datasets=_VQA_SETS,
+    trains_together=True,
+    searched=200,
+)
+VILBERT = ModelSpec(
+    name="vilbert",
+    summary="ViLBERT (Lu et al. 2019): a stream of words and one of regions that attend to each",
+    capabilities=_OF_TEXTS,
+    load="harness.baselines.multitask_model:load_vilbert",
+    train="harness.baselines.train_multitask:train_vilbert",
+    datasets=_TEXT_SETS,
+    trains_together=True,
+    searched=200,
 )

@@ -6,18 +6,15 @@ shows.
 from __future__ import annotations
 
 import copy
-import json
-import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_callback import PrinterCallback
+from transformers import TrainingArguments, set_seed
 
 from harness.errors import BadInput
-from harness.types import Dataset, ModelDescription, TrainRequest
+from harness.types import ModelDescription, TrainRequest
 
 from .attention_decoder import AttentionDecoderConfig
 from .captioner import CaptioningModel
@@ -33,47 +30,25 @@ from .captioner_network import (
     save_folder,
 )
 from .captioner_recipes import OF_PICTURES, TASKS, Recipe, recipe_for
-from .captioner_validation import validate
 from .captioner_vision import VisionConfig, remembering
-from .checkpoints import last_whole_checkpoint, prepare_checkpoints
+from .checkpoints import prepare_checkpoints
+from .frozen_networks import fingerprints
 from .moment_windows import usual_lengths
-from .nce_frozen import fingerprints
+from .training import (
+    Curve,
+    CurveTrainer,
+    PlainProgress,
+    at_the_end,
+    finish,
+    learn,
+    training_arguments,
+)
+from .validation import validate
 from .visual_encoder import VisualConfig
 
+_SEARCHED = 50  # visuals among which retrieval is measured
+
 # ---------------------------------------------------------------- learning
-
-
-class CurveTrainer(Trainer):
-    """Trainer whose evaluation is what validate() measures of the model as users have it."""
-
-    def __init__(self, model_of: Any, validation: Dataset | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model_of, self.validation = model_of, validation
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        assert self.model is not None
-        assert self.validation is not None
-        measured = validate(self.model_of(), self.validation)
-        metrics = {"epoch": self.state.epoch or 0.0}
-        metrics |= {f"eval_{name}": value for name, value in measured.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        self.model.train()
-        return metrics
-
-
-class PlainProgress(TrainerCallback):
-    """A line for each thing that is logged."""
-
-    def __init__(self) -> None:
-        self.start, self.cpu = time.monotonic(), time.process_time()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        shown = {k: round(v, 4) for k, v in (logs or {}).items() if isinstance(v, int | float)}
-        elapsed, worked = time.monotonic() - self.start, time.process_time() - self.cpu
-        print(f"{elapsed:6.0f} s, {worked:.0f} s of processor  {shown}", flush=True)
 
 
 def train_show_attend_tell(request: TrainRequest) -> None:
@@ -110,23 +85,25 @@ def _train(request: TrainRequest) -> None:
         request.validation, samples=request.validation.samples[: recipe.validated]
     )
     read = remembering()
+
+    def measure() -> dict[str, float]:
+        assert validation is not None
+        # made anew each time: it puts the network in its eval mode and keeps no states of before
+        model = CaptioningModel(network, words, config, ModelDescription(), request.device, read)
+        return validate(model, validation, _SEARCHED)
+
     trainer = CurveTrainer(
-        lambda: CaptioningModel(network, words, config, ModelDescription(), request.device, read),
-        validation,
+        measure,
         model=WithLosses(network, recipe, len(labels), reference),
-        args=_arguments(request, recipe, bool(validation)),
+        args=_arguments(request, recipe),
         train_dataset=examples,
-        eval_dataset=examples[:1],
         data_collator=Collator(config, len(labels), recipe.texts, recipe.windows),
         callbacks=[PlainProgress()],
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
+    curve = learn(trainer, checkpoints)
     save_folder(request.output, network, words, config)
-    curve = [entry for entry in trainer.state.log_history if any("eval" in key for key in entry)]
-    (request.output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
-    _write_card(request, recipe, config, network, curve, time.monotonic() - start)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    seconds = time.monotonic() - start
+    finish(request, curve, _card(request, recipe, config, network, curve, seconds))
 
 
 def _start(
@@ -224,48 +201,30 @@ def _config(request: TrainRequest, recipe: Recipe, words: int) -> CaptionerConfi
     )
 
 
-def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> TrainingArguments:
-    arguments = TrainingArguments(
-        output_dir=str(request.output / "checkpoints"),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch,
+def _arguments(request: TrainRequest, recipe: Recipe) -> TrainingArguments:
+    return training_arguments(
+        request,
+        epochs=recipe.epochs,
+        batch=recipe.batch,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        warmup_steps=100,
-        lr_scheduler_type="cosine",
-        max_grad_norm=5.0,
-        seed=request.seed,
-        use_cpu=request.device == "cpu",
-        eval_strategy="epoch" if evaluates else "no",
-        save_strategy="epoch",
-        save_total_limit=2,
-        logging_strategy="epoch",
-        remove_unused_columns=False,
+        warmup=100,
         label_names=["owners"],
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+        max_grad_norm=5.0,
     )
-    # one device: the rows of a batch refer to its visuals and are not to be split
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments
 
 
-def _write_card(
+def _card(
     request: TrainRequest,
     recipe: Recipe,
     config: CaptionerConfig,
     network: CaptionerNetwork,
-    curve: list[dict[str, float]],
+    curve: Curve,
     seconds: float,
-) -> None:
+) -> list[str]:
     parameters = sum(p.numel() for p in network.parameters())
-    measured = {name[5:]: v for name, v in (curve[-1] if curve else {}).items() if "eval_" in name}
-    at_the_end = ", ".join(f"{name} {100 * value:.1f}" for name, value in measured.items())
     samples = min(recipe.validated, len(request.validation.samples)) if request.validation else 0
-    lines = [
-        f"# {request.output.name}",
-        "",
+    return [
         f"An LSTM that attends to {config.vision.locations} annotation vectors of "
         f"{config.vision.size} ({config.vision.kind}; objective {recipe.objective}), trained on "
         f"{config.trained_on}, {request.train.split}: {len(request.train.samples):,} samples, data "
@@ -281,7 +240,5 @@ def _write_card(
         f"- {parameters:,} parameters, stored in fp16, computed in fp32",
         f"- recipe: {recipe}",
         f"- validation at the end, on {samples} samples, x 100: "
-        f"{at_the_end or 'not measured'} (every epoch in curve.json)",
-        "",
+        f"{at_the_end(curve)} (every epoch in curve.json)",
     ]
-    (request.output / "card.md").write_text("\n".join(lines), encoding="utf-8")

@@ -4,73 +4,46 @@ a training part. Writes a weights folder with its card. Knows no scoring but wha
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from dataclasses import asdict, replace
 from typing import Any
 
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_callback import PrinterCallback
+from transformers import TrainingArguments, set_seed
 
 from harness.errors import BadInput
 from harness.types import Dataset, ModelDescription, ReasonedQuestion, TrainRequest
 
-from .checkpoints import last_whole_checkpoint, prepare_checkpoints
+from .checkpoints import prepare_checkpoints
+from .frozen_networks import Frozen, fingerprints
+from .moment_windows import usual_lengths
 from .nce import DualConfig, DualEncoder, Matching
 from .nce_examples import (
     Collator,
     Example,
     examples_of,
-    moment_lengths,
     texts_of,
     with_labels,
     with_roles,
 )
 from .nce_folder import NceConfig, save_folder
-from .nce_frozen import Frozen, fingerprints
 from .nce_inputs import MOST_TOKENS, draw_captions, pad_texts, rows_of_tags
 from .nce_learning import WithObjective
 from .nce_model import NceModel
 from .nce_recipes import Recipe, recipe_for
-from .nce_validation import validate
 from .region_encoder import RegionConfig
+from .region_labels import label_words_of
+from .training import (
+    Curve,
+    CurveTrainer,
+    PlainProgress,
+    at_the_end,
+    finish,
+    learn,
+    training_arguments,
+)
+from .validation import validate
 from .visual_encoder import VisualConfig
-from .vqa_examples import label_words_of
 from .words import SPECIAL, Vocabulary, learn_vocabulary
-
-
-class CurveTrainer(Trainer):
-    """Trainer whose evaluation is what validate() measures of the model as users have it."""
-
-    def __init__(self, model_of: Any, validation: Dataset | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model_of, self.validation = model_of, validation
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        assert self.model is not None
-        assert self.validation is not None
-        measured = validate(self.model_of(), self.validation)
-        metrics = {"epoch": self.state.epoch or 0.0}
-        metrics |= {f"eval_{name}": value for name, value in measured.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        self.model.train()
-        return metrics
-
-
-class PlainProgress(TrainerCallback):
-    """One line an epoch."""
-
-    def __init__(self) -> None:
-        self.start, self.cpu = time.monotonic(), time.process_time()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        shown = {k: round(v, 4) for k, v in (logs or {}).items() if isinstance(v, int | float)}
-        seconds = f"{time.monotonic() - self.start:6.0f} s, {time.process_time() - self.cpu:.0f}"
-        print(f"{seconds} s of processor  {shown}", flush=True)
 
 
 def train_nce(request: TrainRequest) -> None:
@@ -99,11 +72,16 @@ def train_nce(request: TrainRequest) -> None:
         raise BadInput(f"{request.task}/{request.dataset}: no training example has a text")
     captions = "captioning" in request.task
     bank = draw_captions(train, recipe.bank, request.seed) if captions else []
-    trainer = CurveTrainer(
-        lambda: NceModel(
+
+    def measure() -> dict[str, float]:
+        assert request.validation is not None
+        model = NceModel(
             network, vocabulary, config, ModelDescription(), request.device, bank, frozen
-        ),
-        request.validation,
+        )
+        return validate(model, request.validation, searched=len(request.validation.samples))
+
+    trainer = CurveTrainer(
+        measure,
         model=WithObjective(
             network,
             recipe,
@@ -111,19 +89,15 @@ def train_nce(request: TrainRequest) -> None:
             pad_texts([vocabulary.encode(answer, MOST_TOKENS) for answer in config.answers]),
             collator.labels,
         ),
-        args=_arguments(request, recipe, bool(request.validation)),
+        args=_arguments(request, recipe),
         train_dataset=kept,
-        eval_dataset=kept[:1],
         data_collator=collator,
         callbacks=[PlainProgress()],
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
+    curve = learn(trainer, checkpoints)
     save_folder(request.output, network, vocabulary, config, bank)
-    curve = [entry for entry in trainer.state.log_history if any("eval" in key for key in entry)]
-    (request.output / "curve.json").write_text(json.dumps(curve, indent=1) + "\n")
-    _write_card(request, recipe, config, network, curve, time.monotonic() - start)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    seconds = time.monotonic() - start
+    finish(request, curve, _card(request, recipe, config, network, curve, seconds))
 
 
 def _check_installed(recipe: Recipe) -> None:
@@ -188,7 +162,7 @@ def _config(request: TrainRequest, recipe: Recipe, vocabulary: Vocabulary) -> Nc
         RegionConfig(kind=regions, side=encoder.region_side),
         trained_on=f"{request.task}/{request.dataset}",
         answers=request.train.answers,
-        moment_lengths=moment_lengths(request.train, recipe.frames) if moments else (),
+        moment_lengths=usual_lengths(request.train, recipe.frames) if moments else (),
         frozen=fingerprints((recipe.eye, recipe.text)),
     )
 
@@ -199,47 +173,29 @@ def _matching(request: TrainRequest) -> Matching:
     return "things" if isinstance(request.train.samples[0].input, ReasonedQuestion) else "question"
 
 
-def _arguments(request: TrainRequest, recipe: Recipe, evaluates: bool) -> TrainingArguments:
-    arguments = TrainingArguments(
-        output_dir=str(request.output / "checkpoints"),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch,
+def _arguments(request: TrainRequest, recipe: Recipe) -> TrainingArguments:
+    return training_arguments(
+        request,
+        epochs=recipe.epochs,
+        batch=recipe.batch,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        warmup_steps=recipe.warmup,
-        lr_scheduler_type="cosine",
-        max_grad_norm=2.0,
-        seed=request.seed,
-        use_cpu=request.device == "cpu",
-        eval_strategy="epoch" if evaluates else "no",
-        save_strategy="epoch",
-        save_total_limit=2,
-        logging_strategy="epoch",
-        remove_unused_columns=False,
+        warmup=recipe.warmup,
         label_names=["owners"],
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+        max_grad_norm=2.0,
     )
-    # one device: the rows of a batch refer to its visuals and are not to be split
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments
 
 
-def _write_card(
+def _card(
     request: TrainRequest,
     recipe: Recipe,
     config: NceConfig,
     network: DualEncoder,
-    curve: list[dict[str, float]],
+    curve: Curve,
     seconds: float,
-) -> None:
+) -> list[str]:
     parameters = sum(p.numel() for p in network.parameters())
-    measured = {name[5:]: v for name, v in (curve[-1] if curve else {}).items() if "eval_" in name}
-    at_the_end = ", ".join(f"{name} {100 * value:.1f} %" for name, value in measured.items())
-    lines = [
-        f"# {request.output.name}",
-        "",
+    return [
         f"A dual encoder over {config.encoder.eye}, trained to tell real pairs from mismatches "
         f"(objective {config.encoder.objective}), on {config.trained_on}, "
         f"{request.train.split}: {len(request.train.samples):,} samples, data sha256 "
@@ -254,7 +210,5 @@ def _write_card(
             for name, sha256 in config.frozen.items()
         ),
         f"- recipe: {recipe}",
-        f"- validation at the end: {at_the_end or 'not measured'} (every epoch in curve.json)",
-        "",
+        f"- validation at the end: {at_the_end(curve, ' %')} (every epoch in curve.json)",
     ]
-    (request.output / "card.md").write_text("\n".join(lines), encoding="utf-8")

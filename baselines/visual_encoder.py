@@ -147,3 +147,30 @@ class ClipEncoder(nn.Module):
         states = self.states(clips)
         pooled: Tensor = self.dense(torch.cat([states.mean(dim=1), states.amax(dim=1)], dim=1))
         return pooled
+
+
+class WindowEncoder(nn.Module):
+    """Windows of a clip -> a vector each: the frames' states inside, those at both ends against
+    their neighbours outside, and how long the window is."""
+
+    def __init__(self, config: VisualConfig, size: int) -> None:
+        super().__init__()
+        self.clips = ClipEncoder(config)
+        self.dense = nn.Sequential(
+            nn.Linear(6 * config.size + 1, size), nn.ReLU(), nn.Linear(size, size)
+        )
+
+    def forward(self, clips: Tensor, windows: Tensor) -> Tensor:
+        """clips (batch, frames, side, side, 3) uint8; windows (windows, 2): the first frame and the
+        one after the last -> (batch, windows, size)."""
+        states = self.clips.states(clips)
+        frames = states.shape[1]
+        start, end = windows[:, 0], windows[:, 1]
+        sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)
+        length = (end - start).to(states.dtype)[None, :, None]
+        inside = (sums[:, end] - sums[:, start]) / length
+        ends = [start - 1, start, (start + end) // 2, end - 1, end]
+        around = [states[:, place.clamp(0, frames - 1)] for place in ends]
+        lengths = (length / frames).expand(len(clips), -1, -1)
+        encoded: Tensor = self.dense(torch.cat([inside, *around, lengths], dim=2))
+        return encoded

@@ -66,9 +66,13 @@ class VLBertForVCR(nn.Module):
     def encoder(self) -> VisualLinguisticBertWithPooler:
         return cast(VisualLinguisticBertWithPooler, self.vlbert["_module"])
 
+    @property
+    def region_projection(self) -> RegionProjection:
+        return cast(RegionProjection, self.image_feature_extractor["fe"])
+
     def region_embeddings(self, boxes: Tensor, appearance: Tensor, image_size: Tensor) -> Tensor:
         """The visual embedding of each region; shapes as in RegionProjection."""
-        out: Tensor = self.image_feature_extractor["fe"](boxes, appearance, image_size)
+        out: Tensor = self.region_projection(boxes, appearance, image_size)
         return out
 
     def forward(

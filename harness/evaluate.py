@@ -222,6 +222,9 @@ def _manifest(setting: Setting, spec: ModelSpec, model: Any, decides: Json) -> J
         **asdict(setting.request),
         "prior_from": [str(path) for path in setting.request.prior_from],
     }
+    official = request.pop("official")
+    if official is not None:
+        request |= {f"official_{what}": value for what, value in official.items()}
     return {
         "schema": SCHEMA,
         "status": "started",

@@ -15,7 +15,7 @@ from .registry import load_attribute
 from .score import Scored, score
 from .specs import DatasetSpec, ModelSpec, TaskSpec
 from .store import Record
-from .types import Dataset, LoadRequest, Sample, SetTask, Task
+from .types import Dataset, LoadRequest, OfficialWeights, Sample, SetTask, Task
 
 Stage = Callable[[str, int, int], None]  # (what is being done, samples done, samples in all)
 
@@ -27,7 +27,8 @@ def silent(what: str, done: int, total: int) -> None:
 @dataclass(frozen=True)
 class EvalRequest:
     """What `harness eval` is asked. `split` "" is the data set's test split. `rules`: conventions
-    of the task's metrics, by name. `prior_from`: official files that floors are fitted on."""
+    of the task's metrics, by name. `prior_from`: official files that floors are fitted on.
+    `official`: what goes with `weights` that are a released file."""
 
     task: str
     model: str
@@ -43,6 +44,7 @@ class EvalRequest:
     keep_going: bool = False
     rules: Mapping[str, str] = field(default_factory=dict)
     prior_from: tuple[Path, ...] = ()
+    official: OfficialWeights | None = None
     output: Path = Path("runs")
 
 
@@ -70,6 +72,7 @@ class Setting:
             seed=self.request.seed,
             weights=weights,
             train=self.open_prior_part,
+            official=None if weights is None else self.request.official,
         )
         try:
             return load_attribute(model.load)(request)

@@ -85,7 +85,9 @@ class ModelSpec:
 
     `kind` "floor" and "ceiling" stand beside every result. `blind`: the name of the same model
     trained without pictures, shown as a control. `datasets`: the "task/dataset" names it works on
-    without --weights; None means any.
+    without --weights; None means any. `trains_together`: one training can be for several tasks.
+    `searched`: how many entries of a set its card's measure of retrieval goes over, where scoring
+    all pairs would take hours.
     """
 
     name: str
@@ -97,3 +99,5 @@ class ModelSpec:
     train: str = ""
     blind: str = ""
     datasets: tuple[str, ...] | None = None
+    trains_together: bool = False
+    searched: int | None = None

@@ -293,11 +293,27 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
+class OfficialWeights:
+    """What a file of weights, as a model's authors released it, does not say itself.
+
+    `config`: the name of its sizes. `vocabulary`: BERT's vocab.txt. `answers`: which answer each
+    label of its head stands for. `regions`: region features of the pictures. None where not given:
+    the model says what it lacks.
+    """
+
+    config: str | None = None
+    vocabulary: Path | None = None
+    answers: Path | None = None
+    regions: Path | None = None
+
+
+@dataclass(frozen=True)
 class LoadRequest:
     """What a model is loaded for and with.
 
     `train` opens the data set's train part for models that are fitted when evaluated (floors); it
-    raises BadInput where the part is absent. `weights` overrides the bundled ones.
+    raises BadInput where the part is absent. `weights` overrides the bundled ones; `official` goes
+    with it where it is a released file.
     """
 
     task: str
@@ -307,14 +323,26 @@ class LoadRequest:
     seed: int = 0
     weights: Path | None = None
     train: Callable[[], Dataset] | None = None
+    official: OfficialWeights | None = None
 
 
 # ---------------------------------------------------------------- training
 
 
 @dataclass(frozen=True)
+class TrainPart:
+    """A task and its data set to be trained for beside another."""
+
+    task: str
+    dataset: str
+    train: Dataset
+    validation: Dataset | None
+
+
+@dataclass(frozen=True)
 class TrainRequest:
-    """What `harness train` asks of a model's train function; the result is a folder at `output`."""
+    """What `harness train` asks of a model's train function; the result is a folder at `output`.
+    `also`: further tasks that one set of weights is to serve."""
 
     task: str
     dataset: str
@@ -326,6 +354,7 @@ class TrainRequest:
     seed: int = 0
     resume: bool = True
     options: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[TrainPart, ...] = ()
 
 
 # ---------------------------------------------------------------- metrics

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .official import official_options, take_official
 from .rules import chosen_rules, rule_options
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 @click.option("--model", required=True, metavar="MODEL", help="What to evaluate.")
 @click.option("--split", default="", help="Part of the data set; its test part unless given.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of a data set's files.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights folder to use.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Weights to use: a folder that `harness train` wrote, or a released file.",
+)
+@official_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N samples.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option(
@@ -66,7 +72,8 @@ def command(
     from .progress import shown_progress
     from .show import show
 
-    request = EvalRequest(task, **options, rules=chosen_rules(rules, tokenizer))
+    official = take_official(options)
+    request = EvalRequest(task, **options, rules=chosen_rules(rules, tokenizer), official=official)
     if task == "all":
         _evaluate_all(request, as_json)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,19 @@ import click
 
 if TYPE_CHECKING:
     from harness.evaluate import Finished
+    from harness.specs import DatasetSpec, ModelSpec, TaskSpec
+    from harness.types import TrainPart
 
 
 @click.command("train")
-@click.option("--task", required=True, metavar="TASK[/DATASET]", help="What to train for.")
+@click.option(
+    "--task",
+    "tasks",
+    required=True,
+    multiple=True,
+    metavar="TASK[/DATASET]",
+    help="What to train for; repeatable, where one set of weights can serve several tasks.",
+)
 @click.option("--model", required=True, metavar="MODEL", help="What to train.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of a data set's files.")
 @click.option(
@@ -33,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--restart", is_flag=True, help="Start anew where a stopped training would go on.")
 @click.option("--no-eval", is_flag=True, help="Do not measure the result on the test part.")
 def command(
-    task: str,
+    tasks: tuple[str, ...],
     model: str,
     data_dir: Path | None,
     output: Path | None,
@@ -49,81 +58,102 @@ def command(
     Writes config.json, model.safetensors, vocab.txt, curve.json and card.md. The same command goes
     on with a training that was stopped.
     """
-    from dataclasses import replace
-
-    from harness.errors import BadInput
     from harness.evaluate import choose_device
-    from harness.registry import can_do, find_model, find_task, load_attribute
+    from harness.registry import find_model, load_attribute
     from harness.types import TrainRequest
 
     from .show import show
 
-    task_spec, data_spec = find_task(task)
     model_spec = find_model(model)
-    if not model_spec.train or not can_do(model_spec, task_spec):
-        raise BadInput(f"model {model_spec.name} cannot be trained for {task_spec.name}")
+    specs = _tasks_of(tasks, model_spec)
+    names = [f"{task.name}/{data.name}" for task, data in specs]
     changes = dict(_name_and_value(option) for option in options)
-    name = f"{task_spec.name}/{data_spec.name}"
-    folder = output or Path("trained") / f"{model_spec.name}--{name.replace('/', '--')}"
-    load = load_attribute(data_spec.load)
-    train = load(data_dir, data_spec.train_split)
-    train = replace(train, samples=train.samples[:limit])
-    validation = load(data_dir, data_spec.validation_split) if data_spec.validation_split else None
+    parts = [_open(task, data, data_dir, limit) for task, data in specs]
+    folder = output or Path("trained") / f"{model_spec.name}--{names[0].replace('/', '--')}"
     folder.mkdir(parents=True, exist_ok=True)
     request = TrainRequest(
-        task=task_spec.name,
-        dataset=data_spec.name,
-        train=train,
-        validation=validation,
+        **vars(parts[0]),
         output=folder,
         command="harness " + shlex.join(sys.argv[1:]),
         device=choose_device(device, model_spec),
         seed=seed,
         resume=not restart,
         options=changes,
+        also=tuple(parts[1:]),
     )
     load_attribute(model_spec.train)(request)
     click.echo(f"weights: {folder}")
     if no_eval:
         return
-    splits = (data_spec.test_split, *data_spec.also_measured)
-    for finished in measure(folder, name, model_spec.name, splits, data_dir, request.device, seed):
+    for finished in measure(folder, names, model_spec.name, data_dir, request.device, seed):
         show(finished, as_json=False)
+
+
+def _tasks_of(tasks: Sequence[str], model: ModelSpec) -> list[tuple[TaskSpec, DatasetSpec]]:
+    """BadInput where the model cannot be trained for one of them, or not for several."""
+    from harness.errors import BadInput
+    from harness.registry import can_do, find_task
+
+    specs = [find_task(task) for task in tasks]
+    for task, _ in specs:
+        if not model.train or not can_do(model, task):
+            raise BadInput(f"model {model.name} cannot be trained for {task.name}")
+    if len(specs) > 1 and not model.trains_together:
+        raise BadInput(f"model {model.name} is trained for one task at a time: give one --task")
+    if len({(task.name, data.name) for task, data in specs}) < len(specs):
+        raise BadInput("--task: one is given twice")
+    return specs
+
+
+def _open(task: TaskSpec, data: DatasetSpec, data_dir: Path | None, limit: int | None) -> TrainPart:
+    from dataclasses import replace
+
+    from harness.registry import load_attribute
+    from harness.types import TrainPart
+
+    load = load_attribute(data.load)
+    train = load(data_dir, data.train_split)
+    train = replace(train, samples=train.samples[:limit])
+    validation = load(data_dir, data.validation_split) if data.validation_split else None
+    return TrainPart(task.name, data.name, train, validation)
 
 
 def measure(
     folder: Path,
-    task: str,
+    tasks: Sequence[str],
     model: str,
-    splits: Sequence[str],
     data_dir: Path | None = None,
     device: Any = "cpu",
     seed: int = 0,
-) -> list[Finished]:
-    """Evaluates a weights folder on each split and writes the tables at the end of its card, in
-    place of earlier ones."""
+) -> Iterator[Finished]:
+    """Evaluates a weights folder for each task, on all its test splits, and writes the tables at
+    the end of its card, in place of earlier ones."""
     from harness.evaluate import EvalRequest, evaluate
+    from harness.registry import find_model, find_task
 
     from .show import plain_table
 
     card = folder / "card.md"
     text = card.read_text(encoding="utf-8").partition("\n## Measured")[0]
-    results = []
-    for split in splits:
-        request = EvalRequest(
-            task,
-            model,
-            split=split,
-            data_dir=data_dir,
-            weights=folder,
-            device=device,
-            seed=seed,
-        )
-        results.append(evaluate(request))
-        table = "\n".join(line.rstrip() for line in plain_table(results[-1].result).splitlines())
-        text += f"\n## Measured on {split}\n\n```{table}\n```\n"
+    for task in tasks:
+        spec, data = find_task(task)
+        of_task = f"{task} " if len(tasks) > 1 else ""
+        for split in (data.test_split, *data.also_measured):
+            request = EvalRequest(
+                task,
+                model,
+                split=split,
+                data_dir=data_dir,
+                weights=folder,
+                device=device,
+                seed=seed,
+                limit=find_model(model).searched if spec.whole_set else None,
+            )
+            finished = evaluate(request)
+            table = "\n".join(line.rstrip() for line in plain_table(finished.result).splitlines())
+            text += f"\n## Measured on {of_task}{split}\n\n```{table}\n```\n"
+            yield finished
     card.write_text(text, encoding="utf-8")
-    return results
 
 
 def _name_and_value(option: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from harness.types import Dataset, Json, Picture, Question, Sample
 
 from ..targets import VqaTarget
 from .folders import missing_files
+from .json_files import read_bytes, records_of, value_of
 
 if TYPE_CHECKING:
     from harness.types import Pixels
@@ -32,7 +33,6 @@ _SPLITS = ("train", "val")
 _QUESTIONS = {"train": 443_757, "val": 214_354}  # in the official files
 _ANSWERS = 10  # a question, in the official files
 _ANSWER_COUNT = 9  # an answer belongs to the vocabulary if at least this many questions have it
-_KINDS: Mapping[type, str] = {int: "number", str: "text", list: "list"}
 _MEND = "take the official files from https://visualqa.org/download.html"
 
 
@@ -179,21 +179,13 @@ def _read_annotations(path: Path) -> dict[_Id, Json]:
 
 def _read_records(path: Path, name: str, keys: Mapping[str, type]) -> dict[_Id, Json]:
     """The list `name` of a file by question id, each record with `keys` of the types given."""
-    content = _read_json(path)
-    records = content.get(name) if isinstance(content, dict) else None
-    if not isinstance(records, list) or not records:
-        raise BadInput(f"{path}: there is no list {name!r} with a record in it; {_MEND}")
     by_id: dict[_Id, Json] = {}
-    for position, record in enumerate(records):
-        where = f"{path}: {name}[{position}]"
-        if not isinstance(record, dict):
-            raise BadInput(f"{where} is not an object; {_MEND}")
+    for where, record in records_of(path, _read_json(path), name, _MEND):
         if type(record.get("question_id")) not in (int, str):
             raise BadInput(f"{where} has no number or text 'question_id'; {_MEND}")
         id = str(record["question_id"])
         for key, kind in keys.items():
-            if type(record.get(key)) is not kind:
-                raise BadInput(f"{where} (question {id!r}) has no {_KINDS[kind]} {key!r}; {_MEND}")
+            value_of(record, key, kind, f"{where} (question {id!r})", _MEND)
         if id in by_id:
             raise BadInput(f"{where}: question {id!r} is there twice; keep one of the two")
         by_id[id] = record
@@ -201,15 +193,13 @@ def _read_records(path: Path, name: str, keys: Mapping[str, type]) -> dict[_Id, 
 
 
 def _read_json(path: Path) -> object:
+    """As `json_files.read_json`, but of a key that comes twice in an object the last counts."""
+    content = read_bytes(path, _MEND)
     try:
-        content: object = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; {_MEND}") from None
-    except OSError as error:
-        raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {_MEND}") from None
+        parsed: object = json.loads(content)
     except (ValueError, RecursionError) as error:  # its message gives the line and the column
         raise BadInput(f"{path}: this is not JSON ({error}); fetch the file again") from None
-    return content
+    return parsed
 
 
 def _check_pairs(

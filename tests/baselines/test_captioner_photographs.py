@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.baselines import nce_frozen
+from harness.baselines import frozen_networks
 from harness.baselines.attention_decoder import UNKNOWN, AttentionDecoderConfig
 from harness.baselines.captioner import CaptioningModel, load_show_attend_tell
 from harness.baselines.captioner_losses import WithLosses
@@ -129,7 +129,7 @@ def test_another_frozen_network_than_in_training_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cnn").write_bytes(b"weights")
-    monkeypatch.setitem(nce_frozen.FILES, "efficientnet-lite0", lambda: [tmp_path / "cnn"])
+    monkeypatch.setitem(frozen_networks.FILES, "efficientnet-lite0", lambda: [tmp_path / "cnn"])
     network = a_network(frozen={"efficientnet-lite0": "0" * 64})
     save_folder(tmp_path / "w", network, WORDS, network.config)
     with pytest.raises(BadInput, match="not the efficientnet-lite0") as caught:

@@ -17,11 +17,12 @@ import torch
 
 from harness.baselines.nce_examples import Claim, Collator, Example, examples_of, with_roles
 from harness.baselines.nce_folder import read_folder
-from harness.baselines.nce_inputs import as_window, choice_text, windows_of, with_tags_as_words
+from harness.baselines.nce_inputs import choice_text, with_tags_as_words
 from harness.baselines.nce_learning import beside_their_foils, grounding_loss
 from harness.baselines.nce_model import NceModel, load_nce
 from harness.baselines.nce_recipes import recipe_for
-from harness.baselines.train_nce import CurveTrainer, train_nce
+from harness.baselines.train_nce import train_nce
+from harness.baselines.training import CurveTrainer
 from harness.errors import BadInput
 from harness.types import Clip, Dataset, LoadRequest, MomentQuery, Picture, Question, TrainRequest
 
@@ -336,13 +337,6 @@ def test_each_text_stands_before_its_own_foils() -> None:
     assert table.tolist() == [[1, 10, 0], [2, 0, 0], [3, 30, 31]]
     assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
     assert real.tolist() == [0, 0, 0]
-
-
-def test_windows_are_all_of_the_lengths_given() -> None:
-    assert windows_of(4, (2, 3)).tolist() == [[0, 2], [1, 3], [2, 4], [0, 3], [1, 4]]
-    assert windows_of(2, (5,)).tolist() == [[0, 2]]
-    assert as_window((1.0, 2.5), 8.0, 32) == (4, 10)
-    assert as_window((7.99, 8.0), 8.0, 32) == (31, 32)
 
 
 def test_candidates_of_a_query_are_ranked_and_none_is_left_out(trained: Trained) -> None:

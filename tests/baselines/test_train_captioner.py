@@ -17,10 +17,10 @@ from harness.baselines.captioner_losses import WithLosses, _mismatched
 from harness.baselines.captioner_network import CaptionerNetwork, learn_words, read_folder
 from harness.baselines.captioner_recipes import recipe_for
 from harness.baselines.train_captioner import (
-    CurveTrainer,
     train_show_attend_tell,
     train_temporal_attention,
 )
+from harness.baselines.training import CurveTrainer
 from harness.errors import BadInput
 from harness.tasks.datasets.toybox import captions, expressions, moments, video_captions, vqa
 from harness.types import Dataset, LoadRequest, TrainRequest
@@ -76,7 +76,7 @@ def request(output: Path, task: str = "captioning", **changes: str) -> TrainRequ
         ("captioning", {"eval_cider", "eval_text_to_visual_r1", "eval_visual_to_text_r1"}),
         ("spatial-localization", {"eval_accuracy"}),
         ("video-captioning", {"eval_cider", "eval_text_to_visual_r1", "eval_visual_to_text_r1"}),
-        ("temporal-localization", {"eval_r1", "eval_r5"}),
+        ("temporal-localization", {"eval_r1_iou_0.5", "eval_r5_iou_0.5", "eval_mean_iou"}),
     ],
 )
 def test_training_writes_a_folder_that_loads(tmp_path: Path, task: str, measured: set[str]) -> None:

@@ -12,11 +12,11 @@ import torch
 
 from harness.baselines.region_losses import WithLosses
 from harness.baselines.train_vlbert import (
-    SoftScoreTrainer,
     recipe_for,
     train_vlbert,
     train_vlbert_blind,
 )
+from harness.baselines.training import CurveTrainer
 from harness.baselines.vlbert_vqa import VLBertOverCrops, read_folder
 from harness.baselines.vqa_examples import Collator, examples_of, label_words_of
 from harness.errors import BadInput
@@ -85,7 +85,7 @@ def test_a_stopped_training_goes_on_where_it_was(
 ) -> None:
     train_vlbert(request(tmp_path / "straight"))
     seen: list[float] = []
-    evaluate_epoch = SoftScoreTrainer.evaluate
+    evaluate_epoch = CurveTrainer.evaluate
 
     def stop_in_the_second_epoch(self: Any, *args: Any, **kwargs: Any) -> Any:
         seen.append(float(self.state.epoch))
@@ -93,7 +93,7 @@ def test_a_stopped_training_goes_on_where_it_was(
             raise KeyboardInterrupt
         return evaluate_epoch(self, *args, **kwargs)
 
-    monkeypatch.setattr(SoftScoreTrainer, "evaluate", stop_in_the_second_epoch)
+    monkeypatch.setattr(CurveTrainer, "evaluate", stop_in_the_second_epoch)
     with pytest.raises(KeyboardInterrupt):
         train_vlbert(request(tmp_path / "stopped"))
     train_vlbert(request(tmp_path / "stopped"))
@@ -160,7 +160,7 @@ def test_checkpoints_of_another_training_are_refused_unless_restarted(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(SoftScoreTrainer, "evaluate", stop)
+        patch.setattr(CurveTrainer, "evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             train_vlbert(request(tmp_path / "weights"))
     other = replace(request(tmp_path / "weights"), seed=1)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from harness.baselines.vilbert import (
     CONFIGS,
-    CoAttentionLayer,
     StreamState,
     ViLBert,
     ViLBertConfig,
@@ -40,6 +39,7 @@ from harness.baselines.vilbert_heads import (
     retrieval_loss,
     soft_iou_targets,
 )
+from harness.baselines.vilbert_streams import CoAttentionLayer
 
 TINY = ViLBertConfig(
     vocab_size=40,

@@ -25,42 +25,38 @@ HERE = Path(__file__).parent
 GOLDENS = Path(os.environ.get("HARNESS_GOLDENS", HERE.parents[2] / "shared" / "goldens"))
 FOLDER = GOLDENS / "vlbert_vqa"
 
+Excess = Callable[[Tensor, Tensor], float]
+
 here_only = pytest.mark.skipif(
     not FOLDER.is_dir(),
     reason=f"no golden vectors at {FOLDER}; name their folder in HARNESS_GOLDENS",
 )
 
 
-def assert_same(found: Tensor, golden: Tensor) -> None:
-    """The same result, as the design defines it."""
-    assert found.shape == golden.shape
-    assert found.dtype == golden.dtype == torch.float32
-    excess = (found - golden).abs() - (1e-5 + 1e-6 * golden.abs())
-    assert excess.max() <= 0, f"{excess.max():.2e} over the tolerance"
-
-
 @here_only
-def test_the_official_logits_and_loss_come_out(load_golden: Callable[[Path], Any]) -> None:
+def test_the_official_logits_and_loss_come_out(
+    load_golden: Callable[[Path], Any], excess: Excess
+) -> None:
     golden = load_golden(FOLDER)
     outputs = golden.outputs
     logits = golden.logits()
-    assert_same(logits, outputs["outputs.label_logits"])
-    assert_same(logits, outputs["outputs.train.label_logits"])
+    assert excess(logits, outputs["outputs.label_logits"]) <= 0
+    assert excess(logits, outputs["outputs.train.label_logits"]) <= 0
     loss = vqa_loss(logits, outputs["outputs.train.label"])
-    assert_same(loss, outputs["outputs.train.ans_loss"])
+    assert excess(loss, outputs["outputs.train.ans_loss"]) <= 0
 
 
 def test_the_official_logits_come_out_of_the_small_copy(
-    load_golden: Callable[[Path], Any],
+    load_golden: Callable[[Path], Any], excess: Excess
 ) -> None:
     golden = load_golden(HERE / "vlbert_vqa_small.safetensors")
-    assert_same(golden.logits(), golden.outputs["outputs.label_logits"])
+    assert excess(golden.logits(), golden.outputs["outputs.label_logits"]) <= 0
 
 
-def test_the_official_loss_comes_out_of_the_official_logits() -> None:
+def test_the_official_loss_comes_out_of_the_official_logits(excess: Excess) -> None:
     kept = load_file(HERE / "vlbert_vqa_loss.safetensors")
     loss = vqa_loss(kept["outputs.train.label_logits"], kept["outputs.train.label"])
-    assert_same(loss, kept["outputs.train.ans_loss"])
+    assert excess(loss, kept["outputs.train.ans_loss"]) <= 0
 
 
 @here_only

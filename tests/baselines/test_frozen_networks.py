@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.baselines import efficientnet, minilm, nce_frozen
+from harness.baselines import efficientnet, frozen_networks, minilm
+from harness.baselines.frozen_networks import Frozen, check_frozen, fingerprints
 from harness.baselines.nce import FrozenHead
-from harness.baselines.nce_frozen import Frozen, check_frozen, fingerprints
 from harness.baselines.nce_model import NceModel, load_nce
 from harness.baselines.nce_recipes import recipe_for
 from harness.baselines.train_nce import train_nce
@@ -43,7 +43,7 @@ class StandIn:
     """Two functions in the place of the frozen networks, and files in the place of theirs."""
 
     def __init__(self, folder: Path) -> None:
-        self.files = {name: folder / name for name in nce_frozen.FILES}
+        self.files = {name: folder / name for name in frozen_networks.FILES}
         for name, path in self.files.items():
             path.write_text(f"weights of {name}")
         self.seen: list[str] = []
@@ -65,10 +65,10 @@ class StandIn:
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     found = StandIn(tmp_path)
-    monkeypatch.setattr(nce_frozen, "photograph_vectors", found.photograph_vectors)
+    monkeypatch.setattr(frozen_networks, "photograph_vectors", found.photograph_vectors)
     monkeypatch.setattr(minilm, "sentence_vectors", found.sentence_vectors)
     files = {name: lambda path=path: [path] for name, path in found.files.items()}
-    monkeypatch.setattr(nce_frozen, "FILES", files)
+    monkeypatch.setattr(frozen_networks, "FILES", files)
     return found
 
 
@@ -107,7 +107,7 @@ def test_a_folder_holds_the_heads_alone_and_names_what_is_below(
     heads = {f"{side}.dense.{kind}" for side in ("sight", "text") for kind in ("weight", "bias")}
     assert load_file(str(folder / "model.safetensors")).keys() == heads | {"log_scale", "shift"}
     config = json.loads((folder / "config.json").read_text())
-    assert config["frozen"] == fingerprints(list(nce_frozen.FILES))
+    assert config["frozen"] == fingerprints(list(frozen_networks.FILES))
     assert all(sha256 in (folder / "card.md").read_text() for sha256 in config["frozen"].values())
     assert loaded(folder).description.options["frozen"] == config["frozen"]
 

@@ -1,4 +1,4 @@
-"""The frozen side of the dual encoder of photographs: EfficientNet-Lite0 sees them, MiniLM reads
+"""The frozen networks below the models of photographs: EfficientNet-Lite0 sees them, MiniLM reads
 their captions, and both are identified by the sha256 of their files. Knows no head that is trained
 on top, and no data set."""
 

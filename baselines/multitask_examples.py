@@ -1,0 +1,322 @@
+"""Training examples for VL-BERT and ViLBERT: something to look at with all its texts and what each
+should lead to, and batches of them, each of one task. Knows no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.types import (
+    CaptionedVisual,
+    Clip,
+    Dataset,
+    Expression,
+    MomentQuery,
+    Picture,
+    ReasonedQuestion,
+    Uncaptioned,
+)
+
+from .moment_windows import window_of
+from .multitask_vision import (
+    VisionConfig,
+    frames_as_regions,
+    moments_of,
+    read_frames,
+    region_batch,
+)
+from .nce_inputs import pad_texts, with_tags_as_words
+from .region_encoder import PictureRegions, find_regions, named_regions
+from .region_labels import labels_of
+from .vlbert import soft_targets
+from .words import Vocabulary
+
+MOST_TOKENS = 48
+
+Kind: TypeAlias = Literal["answers", "choices", "regions", "moments", "pairs", "clip-pairs"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Token ids and what they should lead to. `others`: the further choices' ids, `right` the place
+    of the right one; of a caption, the same words where they do not hold. `overlaps`: of each
+    region or window, the whole first, with what is meant. `answers`: index -> score."""
+
+    ids: tuple[int, ...]
+    others: tuple[tuple[int, ...], ...] = ()
+    right: int = -1
+    overlaps: tuple[float, ...] = ()
+    answers: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture's regions or a clip's frames, its texts and, where things are annotated, the words
+    for each region, as indices."""
+
+    kind: Kind
+    visual: PictureRegions | npt.NDArray[np.uint8]
+    texts: tuple[Text, ...]
+    labels: tuple[tuple[int, ...], ...] = ()
+
+
+# ---------------------------------------------------------------- from data sets
+
+
+def kind_of(dataset: Dataset) -> Kind:
+    """What the samples of a data set ask for."""
+    first = dataset.samples[0].input
+    if isinstance(first, CaptionedVisual | Uncaptioned):
+        return "clip-pairs" if isinstance(first.visual, Clip) else "pairs"
+    if isinstance(first, MomentQuery):
+        return "moments"
+    if isinstance(first, Expression):
+        return "regions"
+    return "choices" if isinstance(first, ReasonedQuestion) else "answers"
+
+
+def texts_of(dataset: Dataset) -> Iterator[str]:
+    """Every text that a vocabulary is to hold."""
+    for sample in dataset.samples:
+        asked = sample.input
+        if isinstance(asked, CaptionedVisual):
+            yield from asked.texts
+            yield from asked.foils
+        elif isinstance(asked, Uncaptioned):
+            yield from sample.target.references
+        else:
+            yield with_tags_as_words(asked.text)
+        if isinstance(asked, ReasonedQuestion):
+            yield from map(with_tags_as_words, (*asked.answers, *asked.reasons))
+
+
+@dataclass
+class Reader:
+    """Reads a data set's samples as examples. Regions of a picture that several tasks share are cut
+    out once."""
+
+    vocabulary: Vocabulary
+    vision: VisionConfig
+    answers: dict[str, int]
+    label_words: dict[str, int]
+
+    def __post_init__(self) -> None:
+        self._regions: dict[str, PictureRegions] = {}
+        self._frames: dict[str, npt.NDArray[np.uint8]] = {}
+
+    def examples_of(self, dataset: Dataset) -> list[Example]:
+        """One example for each thing that is looked at."""
+        views: dict[Any, list[Any]] = {}
+        for sample in dataset.samples:
+            things = tuple(thing.box for thing in getattr(sample.input, "objects", ()))
+            views.setdefault((sample.input.visual.id, things), []).append(sample)
+        kind = kind_of(dataset)
+        return [self._example(kind, samples, dataset) for samples in views.values()]
+
+    def _example(self, kind: Kind, samples: Sequence[Any], dataset: Dataset) -> Example:
+        seen = self._see(samples[0].input)
+        texts = [text for sample in samples for text in self._texts(kind, sample, seen)]
+        example = Example(kind, seen, tuple(texts))
+        if isinstance(seen, PictureRegions) and dataset.region_annotations and self.label_words:
+            annotations = dataset.region_annotations(samples[0].input.visual)
+            labels = labels_of(seen, annotations, self.label_words)
+            example = replace(example, labels=tuple(map(tuple, labels)))
+        return example
+
+    def _see(self, asked: Any) -> PictureRegions | npt.NDArray[np.uint8]:
+        visual = asked.visual
+        if isinstance(visual, Clip):
+            assert self.vision.clips is not None
+            if visual.id not in self._frames:
+                self._frames[visual.id] = read_frames([visual], self.vision.clips)[0]
+            return self._frames[visual.id]
+        if isinstance(asked, ReasonedQuestion):
+            return named_regions(visual, asked.objects, self.vision.regions)
+        if visual.id not in self._regions:
+            self._regions[visual.id] = find_regions(visual, self.vision.regions)
+        return self._regions[visual.id]
+
+    def _texts(self, kind: Kind, sample: Any, seen: Any) -> list[Text]:
+        asked, target = sample.input, sample.target
+        if kind == "answers":
+            return [Text(self._ids(asked.text), answers=soft_targets(target.answers, self.answers))]
+        if kind == "choices":
+            given = f"{asked.text} {asked.given}"
+            return [
+                self._chosen(asked.text, asked.answers, target.answer),
+                self._chosen(given, asked.reasons, target.reason),
+            ]
+        if kind == "regions":
+            return [Text(self._ids(asked.text), overlaps=_overlaps(seen.boxes, target.box))]
+        if kind == "moments":
+            return [Text(self._ids(asked.text), overlaps=self._window_overlaps(sample))]
+        texts = target.references if isinstance(asked, Uncaptioned) else asked.texts
+        foils = getattr(asked, "foils", ()) or ("",) * len(texts)
+        return [
+            Text(self._ids(text), (self._ids(foil),) if foil else ())
+            for text, foil in zip(texts, foils, strict=True)
+        ]
+
+    def _chosen(self, query: str, choices: Sequence[str], right: int) -> Text:
+        return Text(self._ids(query), tuple(map(self._ids, choices)), right)
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.vocabulary.encode(with_tags_as_words(text), MOST_TOKENS))
+
+    def _window_overlaps(self, sample: Any) -> tuple[float, ...]:
+        assert self.vision.clips is not None
+        duration, frames = sample.input.visual.duration, self.vision.clips.frames
+        right = [window_of(moment, duration, frames) for moment in sample.target.moments]
+        start, end = np.array(right).T[:, :, None]  # (moments, 1) each, beside the windows'
+        first, last = moments_of(self.vision).numpy().T
+        shared = np.minimum(last, end) - np.maximum(first, start)
+        whole = np.maximum(last, end) - np.minimum(first, start)
+        best = (shared / whole).clip(0).max(axis=0)
+        return (0.0, *best.tolist())  # the whole clip is row 0: no moment
+
+
+def _overlaps(boxes: npt.NDArray[np.int64], box: Sequence[float]) -> tuple[float, ...]:
+    """Intersection over union of each region (n, 4), the far ends exclusive, with one box."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    shared = (high - low).clip(0).prod(axis=1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return tuple((shared / (area + (box[2] - box[0]) * (box[3] - box[1]) - shared)).tolist())
+
+
+# ---------------------------------------------------------------- batches
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Examples of one kind -> one padded batch. `draws`: how many texts of each are drawn anew for
+    each batch. `named`: (vocabulary,) the row of the region that each word names. `labels`: how
+    many words name regions."""
+
+    vision: VisionConfig
+    draws: Mapping[Kind, int]
+    named: Tensor
+    answers: int
+    labels: int
+
+    def __call__(self, examples: list[Example]) -> dict[str, Any]:
+        kind = examples[0].kind
+        drawn = [_draw(example.texts, self.draws[kind]) for example in examples]
+        texts = [text for some in drawn for text in some]
+        batch: dict[str, Any] = {
+            "kind": kind,
+            "texts": pad_texts([text.ids for text in texts]),
+            "rows": torch.tensor(
+                [row for row, some in enumerate(drawn) for _ in some], dtype=torch.long
+            ),
+            **self._visuals(examples),
+        }
+        if kind == "answers":
+            batch["targets"] = torch.zeros(len(texts), self.answers)
+            for row, text in enumerate(texts):
+                for index, score in (text.answers or {}).items():
+                    batch["targets"][row, index] = score
+        elif kind == "choices":
+            batch["choices"] = pad_choices([text.others for text in texts])
+            batch["right"] = torch.tensor([text.right for text in texts])
+            batch["named"] = self.named
+        elif kind in ("regions", "moments"):
+            batch["overlaps"] = _pad_overlaps([text.overlaps for text in texts])
+        else:
+            # a text whose words fit no other way is set against another picture's
+            foils = [_draw(text.others, 1) for text in texts]
+            batch["others"] = of_other_pictures(batch["rows"])
+            others = [texts[place].ids for place in batch["others"].tolist()]
+            batch["foils"] = pad_texts(
+                [foil[0] if foil else ids for foil, ids in zip(foils, others, strict=True)]
+            )
+        return batch
+
+    def _visuals(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        seen: list[Any] = [example.visual for example in examples]
+        kind = examples[0].kind
+        if kind in ("moments", "clip-pairs"):
+            windows = moments_of if kind == "moments" else frames_as_regions
+            return {"clips": torch.from_numpy(np.stack(seen)), "windows": windows(self.vision)}
+        batch, tags = region_batch(seen, kind == "choices", self.vision.tags)
+        visuals = {
+            "crops": batch.crops,
+            "boxes": batch.boxes,
+            "mask": batch.mask,
+            "size": batch.size,
+            "tags": tags,
+        }
+        if self.labels:
+            labels = torch.zeros(*batch.mask.shape, self.labels)
+            for row, example in enumerate(examples):
+                for region, words in enumerate(example.labels):
+                    labels[row, region, list(words)] = 1.0
+            visuals["labels"] = labels
+        return visuals
+
+
+def of_other_pictures(rows: Tensor) -> Tensor:
+    """For each text the place of a text of the next picture, that of the first for the last. rows
+    (texts,): the picture of each, those of one picture together -> (texts,)."""
+    _, pictures, counts = torch.unique_consecutive(rows, return_inverse=True, return_counts=True)
+    starts = counts.cumsum(0) - counts
+    after = (pictures + 1) % len(counts)
+    place = torch.arange(len(rows)) - starts[pictures]
+    found: Tensor = starts[after] + place % counts[after]
+    return found
+
+
+def pad_choices(choices: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+    """(rows, choices, longest) token ids, 0 = padding; rows of fewer choices get empty ones."""
+    most = max(map(len, choices))
+    flat = pad_texts([ids for some in choices for ids in (*some, *[()] * (most - len(some)))])
+    return flat.view(len(choices), most, flat.shape[1])
+
+
+def _pad_overlaps(overlaps: Sequence[Sequence[float]]) -> Tensor:
+    padded = torch.zeros(len(overlaps), max(map(len, overlaps)))
+    for row, some in enumerate(overlaps):
+        padded[row, : len(some)] = torch.tensor(some)
+    return padded
+
+
+def _draw(options: Sequence[Any], most: int) -> list[Any]:
+    # torch's generator: Trainer seeds it and keeps its state in checkpoints
+    return [options[i] for i in torch.randperm(len(options))[:most].tolist()]
+
+
+class OneKindBatches:
+    """A batch sampler: every example once an epoch, each batch of one kind, the batches of all
+    kinds in random order. The order depends on the seed and the epoch alone."""
+
+    def __init__(self, kinds: Sequence[Kind], sizes: Mapping[Kind, int], seed: int) -> None:
+        self.places: dict[Kind, list[int]] = {}
+        for place, kind in enumerate(kinds):
+            self.places.setdefault(kind, []).append(place)
+        self.sizes, self.seed, self.epoch = sizes, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(-(-len(some) // self.sizes[kind]) for kind, some in self.places.items())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        chance = np.random.Generator(np.random.Philox([self.seed, self.epoch]))
+        batches = []
+        for kind, places in self.places.items():
+            order = [places[i] for i in chance.permutation(len(places)).tolist()]
+            size = self.sizes[kind]
+            batches += [order[start : start + size] for start in range(0, len(order), size)]
+        for i in chance.permutation(len(batches)).tolist():
+            yield batches[i]
+
+
+def pictures_of(dataset: Dataset) -> dict[str, Picture]:
+    """The pictures of a data set by their ids."""
+    return {sample.input.visual.id: sample.input.visual for sample in dataset.samples}

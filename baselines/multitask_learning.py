@@ -1,0 +1,125 @@
+"""What VL-BERT and ViLBERT learn from when they are trained for several tasks: each task's own loss
+and, where regions are annotated, what is in them and where they are. Training only; knows no data
+set and no optimiser."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .multitask_vision import Vision, Visuals
+from .region_encoder import RegionBatch
+from .vilbert_heads import retrieval_choices, retrieval_loss
+from .vilbert_multitask import ViLBertMultitask
+from .vlbert import vqa_loss
+from .vlbert_multitask import VLBertMultitask
+
+Network: TypeAlias = VLBertMultitask | ViLBertMultitask
+
+_PLACING = 4.0  # weight of telling where a region is, against telling what is in it
+_MOMENTS = 0.25  # of a clip's windows, which are twenty times as many as a picture's regions
+
+
+class Seer(nn.Module):
+    """A network and the vision that feeds it: what is trained, kept and used."""
+
+    def __init__(self, vision: Vision, network: Network) -> None:
+        super().__init__()
+        self.vision = vision
+        self.network = network
+
+    def see_regions(self, batch: RegionBatch, tags: Tensor) -> Visuals:
+        """Arguments as in Vision.look_at_regions."""
+        return self.network.see(self.vision.look_at_regions(batch, tags))
+
+    def see_windows(self, clips: Tensor, windows: Tensor) -> Visuals:
+        """Arguments as in Vision.look_at_windows."""
+        return self.network.see(self.vision.look_at_windows(clips, windows))
+
+
+class WithLosses(nn.Module):
+    """The network under the loss of whatever task a batch is of.
+
+    `naming` tells from a region's first state what is in it, `placing` where it is: they teach the
+    CNN and keep the geometry from drowning in the appearance, as detectors' features come with
+    both. These two layers are not kept.
+    """
+
+    def __init__(self, seer: Seer, hidden: int, labels: int, region_loss: float) -> None:
+        super().__init__()
+        self.seer = seer
+        self.naming = nn.Linear(hidden, max(1, labels))
+        self.placing = nn.Linear(hidden, 4)
+        self.region_loss = 0.0 if seer.vision.config.blind or not labels else region_loss
+
+    def forward(self, kind: str, texts: Tensor, rows: Tensor, **batch: Tensor) -> dict[str, Tensor]:
+        """A batch as Collator makes it -> {"loss": ()}."""
+        visuals = self._see(batch)
+        loss = self._task_loss(kind, texts, rows, visuals, batch)
+        if self.region_loss and "labels" in batch:
+            loss = loss + self.region_loss * self._of_regions(visuals, batch)
+        return {"loss": loss}
+
+    def _see(self, batch: dict[str, Tensor]) -> Visuals:
+        if "clips" in batch:
+            return self.seer.see_windows(batch["clips"], batch["windows"])
+        regions = RegionBatch(batch["crops"], batch["boxes"], batch["mask"], batch["size"])
+        return self.seer.see_regions(regions, batch["tags"])
+
+    def _task_loss(
+        self, kind: str, texts: Tensor, rows: Tensor, visuals: Visuals, batch: dict[str, Tensor]
+    ) -> Tensor:
+        network = self.seer.network
+        if kind == "answers":
+            logits = network.answer_logits(texts, visuals.rows(rows))
+            return network.answer_loss(logits, batch["targets"])
+        if kind == "choices":
+            scores = network.choice_logits(
+                texts, batch["choices"], batch["named"], visuals.rows(rows)
+            )
+            return network.choice_loss(scores, batch["right"])
+        if kind in ("regions", "moments"):
+            own = visuals.rows(rows)
+            logits = network.region_logits(texts, own)
+            loss = network.region_loss(logits, batch["overlaps"], own)
+            return loss * (_MOMENTS if kind == "moments" else 1.0)
+        return self._matching(texts, batch["foils"], batch["others"], rows, visuals)
+
+    def _matching(
+        self, texts: Tensor, foils: Tensor, other: Tensor, rows: Tensor, visuals: Visuals
+    ) -> Tensor:
+        """The right pair among four (ViLBERT's retrieval): the others have another picture's text,
+        another picture, and the hard text."""
+        longest = max(texts.shape[1], foils.shape[1])
+        every = torch.cat([_widened(texts, longest), _widened(foils, longest)])
+        place = torch.arange(len(texts), device=texts.device)
+        captions, pictures = retrieval_choices(place, rows, other, rows[other], place + len(texts))
+        scores = self.seer.network.match_logits(
+            every[captions.flatten()], visuals.rows(pictures.flatten())
+        )
+        return retrieval_loss(scores.view(-1, 4))
+
+    def _of_regions(self, visuals: Visuals, batch: dict[str, Tensor]) -> Tensor:
+        known = batch["labels"].any(dim=-1)  # (visuals, regions)
+        if not bool(known.any()):
+            return visuals.states.new_zeros(())
+        vectors = self.seer.network.region_vectors(visuals)[known]
+        named = vqa_loss(self.naming(vectors), batch["labels"][known])
+        places = places_of(batch["boxes"], batch["size"])[known]
+        return named + _PLACING * F.mse_loss(self.placing(vectors), places)
+
+
+def places_of(boxes: Tensor, size: Tensor) -> Tensor:
+    """Centre, width and height of boxes (pictures, regions, 4) in pictures of size (pictures, 2),
+    shifted and scaled to about unit variance: (pictures, regions, 4)."""
+    # (pictures, regions, first or last corner, x or y)
+    corners = boxes.view(*boxes.shape[:2], 2, 2) / size[:, None, None, :]
+    first, last = corners.unbind(-2)
+    return torch.cat([(first + last) / 2 - 0.5, last - first - 0.2], dim=-1) * 4
+
+
+def _widened(texts: Tensor, longest: int) -> Tensor:
+    return F.pad(texts, (0, longest - texts.shape[1]))

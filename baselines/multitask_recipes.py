@@ -1,0 +1,80 @@
+"""How VL-BERT and ViLBERT are trained, for one task or several, and what `harness train --set` may
+change. Knows no network and no data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from harness.errors import BadInput
+
+from .recipe_options import check_choices, with_options
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how hard to train, and how large a model. Every field is an option of
+    `harness train --set name=value`."""
+
+    start: str = ""  # a folder that `harness train --pretrain` wrote, to start from
+    epochs: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: int = 200  # steps until the learning rate is reached
+    region_loss: float = 1.0  # naming and placing regions, where they are annotated
+    # visuals of a batch and the texts drawn of each, by what is asked
+    answers_batch: int = 8
+    answers_draw: int = 5
+    regions_batch: int = 16
+    regions_draw: int = 3
+    choices_batch: int = 12
+    choices_draw: int = 1
+    pairs_batch: int = 12
+    pairs_draw: int = 1
+    moments_batch: int = 8
+    moments_draw: int = 1
+    # sizes
+    hidden_size: int = 96
+    layers: int = 4
+    heads: int = 8  # a phrase, a relation and a count each want heads of their own
+    intermediate_size: int = 192
+    image_layers: int = 3  # vilbert: layers of the image stream, each after a co-attention
+    dropout: float = 0.0
+    initializer_range: float = 0.06  # BERT's 0.02 suits 768 wide; a narrow model stalls with it
+    visual_scale_init: float = 1.0  # vlbert: without pretraining, regions must be seen from step 1
+    text_visual_scale_init: float = 0.2  # vlbert: of what words carry of what they name
+    regions: str = "segments"
+    rows: int = 4  # of a grid
+    columns: int = 4
+    side: int = 48  # of a clip's frames
+    frames: int = 32
+    channels: str = "24,48,48"
+    narrow: int = 24
+    frame_size: int = 64
+
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "vlbert": {"": Recipe()},
+    "vilbert": {"": Recipe(hidden_size=80, intermediate_size=160)},
+}
+_ON_GRID = {"": "grid", "toybox": "segments", "toybox-vcr": "segments", "easy-vqa": "segments"}
+
+
+def recipe_for(model: str, options: Mapping[str, str], dataset: str = "toybox") -> Recipe:
+    """The model's recipe changed by --set options. BadInput for unknown ones."""
+    recipe = with_options(RECIPES[model][""], {"regions": _ON_GRID.get(dataset, "grid"), **options})
+    check_choices(recipe, {"regions": ("segments", "grid", "none")})
+    for name, value in asdict(recipe).items():
+        if isinstance(value, int) and value < 1:
+            raise BadInput(f"--set {name}={value}: must be 1 or more")
+    if not all(width.strip().isdecimal() and int(width) for width in recipe.channels.split(",")):
+        raise BadInput(f"--set channels={recipe.channels}: must be whole numbers, as in 24,48,48")
+    if not 0 <= recipe.dropout < 1:
+        raise BadInput(f"--set dropout={recipe.dropout}: must be from 0 to below 1")
+    if recipe.hidden_size % recipe.heads:
+        raise BadInput(
+            f"--set hidden_size={recipe.hidden_size}: must be a multiple of heads={recipe.heads}"
+        )
+    if recipe.image_layers >= recipe.layers and model == "vilbert":
+        raise BadInput(f"--set image_layers={recipe.image_layers}: must be below {recipe.layers}")
+    return recipe

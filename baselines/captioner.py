@@ -85,11 +85,6 @@ class CaptioningModel:
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self._last_said: _Said | None = None
 
-    def forget(self) -> None:
-        """Drops what it keeps of visuals: after a change of weights."""
-        self._kept.clear()
-        self._last_said = None
-
     # ------------------------------------------------------------ captions
 
     def caption(self, visuals: Sequence[Picture | Clip]) -> list[str]:

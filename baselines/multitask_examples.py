@@ -25,20 +25,23 @@ from harness.types import (
 
 from .moment_windows import window_of
 from .multitask_vision import (
+    FrameRegions,
     VisionConfig,
-    frames_as_regions,
+    cut_up_frames,
+    frame_batch,
     moments_of,
     read_frames,
     region_batch,
 )
 from .nce_inputs import pad_texts, with_tags_as_words
-from .region_encoder import PictureRegions, find_regions, named_regions
+from .region_encoder import PictureRegions, RegionBatch, find_regions, named_regions
 from .region_labels import labels_of
 from .vlbert import soft_targets
 from .words import Vocabulary
 
 MOST_TOKENS = 48
 
+Seen: TypeAlias = PictureRegions | FrameRegions | npt.NDArray[np.uint8]
 Kind: TypeAlias = Literal["answers", "choices", "regions", "moments", "pairs", "clip-pairs"]
 
 
@@ -57,11 +60,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Example:
-    """A picture's regions or a clip's frames, its texts and, where things are annotated, the words
-    for each region, as indices."""
+    """A picture's regions, those of a clip's frames, or all its frames; its texts and, where things
+    are annotated, the words for each region, as indices."""
 
     kind: Kind
-    visual: PictureRegions | npt.NDArray[np.uint8]
+    visual: Seen
     texts: tuple[Text, ...]
     labels: tuple[tuple[int, ...], ...] = ()
 
@@ -129,8 +132,10 @@ class Reader:
             example = replace(example, labels=tuple(map(tuple, labels)))
         return example
 
-    def _see(self, asked: Any) -> PictureRegions | npt.NDArray[np.uint8]:
+    def _see(self, asked: Any) -> Seen:
         visual = asked.visual
+        if isinstance(visual, Clip) and not isinstance(asked, MomentQuery):
+            return cut_up_frames(visual, self.vision)
         if isinstance(visual, Clip):
             assert self.vision.clips is not None
             if visual.id not in self._frames:
@@ -240,17 +245,13 @@ class Collator:
     def _visuals(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         seen: list[Any] = [example.visual for example in examples]
         kind = examples[0].kind
-        if kind in ("moments", "clip-pairs"):
-            windows = moments_of if kind == "moments" else frames_as_regions
-            return {"clips": torch.from_numpy(np.stack(seen)), "windows": windows(self.vision)}
+        if kind == "moments":
+            return {"clips": torch.from_numpy(np.stack(seen)), "windows": moments_of(self.vision)}
+        if kind == "clip-pairs":
+            batch, frames = frame_batch(seen)
+            return {**_as_dict(batch), "frames": frames}
         batch, tags = region_batch(seen, kind == "choices", self.vision.tags)
-        visuals = {
-            "crops": batch.crops,
-            "boxes": batch.boxes,
-            "mask": batch.mask,
-            "size": batch.size,
-            "tags": tags,
-        }
+        visuals = {**_as_dict(batch), "tags": tags}
         if self.labels:
             labels = torch.zeros(*batch.mask.shape, self.labels)
             for row, example in enumerate(examples):
@@ -269,6 +270,10 @@ def of_other_pictures(rows: Tensor) -> Tensor:
     place = torch.arange(len(rows)) - starts[pictures]
     found: Tensor = starts[after] + place % counts[after]
     return found
+
+
+def _as_dict(batch: RegionBatch) -> dict[str, Tensor]:
+    return {"crops": batch.crops, "boxes": batch.boxes, "mask": batch.mask, "size": batch.size}
 
 
 def pad_choices(choices: Sequence[Sequence[Sequence[int]]]) -> Tensor:
@@ -291,28 +296,40 @@ def _draw(options: Sequence[Any], most: int) -> list[Any]:
 
 
 class OneKindBatches:
-    """A batch sampler: every example once an epoch, each batch of one kind, the batches of all
-    kinds in random order. The order depends on the seed and the epoch alone."""
+    """A batch sampler: every example once an epoch, or as often as `passes` says of its kind, each
+    batch of one kind, the batches of all kinds in random order. The order depends on the seed and
+    the epoch alone."""
 
-    def __init__(self, kinds: Sequence[Kind], sizes: Mapping[Kind, int], seed: int) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[Kind],
+        sizes: Mapping[Kind, int],
+        seed: int,
+        passes: Mapping[Kind, int] | None = None,
+    ) -> None:
         self.places: dict[Kind, list[int]] = {}
         for place, kind in enumerate(kinds):
             self.places.setdefault(kind, []).append(place)
         self.sizes, self.seed, self.epoch = sizes, seed, 0
+        self.passes = passes or {}
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return sum(-(-len(some) // self.sizes[kind]) for kind, some in self.places.items())
+        return sum(
+            -(-len(some) // self.sizes[kind]) * self.passes.get(kind, 1)
+            for kind, some in self.places.items()
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
         chance = np.random.Generator(np.random.Philox([self.seed, self.epoch]))
         batches = []
         for kind, places in self.places.items():
-            order = [places[i] for i in chance.permutation(len(places)).tolist()]
             size = self.sizes[kind]
-            batches += [order[start : start + size] for start in range(0, len(order), size)]
+            for _ in range(self.passes.get(kind, 1)):
+                order = [places[i] for i in chance.permutation(len(places)).tolist()]
+                batches += [order[start : start + size] for start in range(0, len(order), size)]
         for i in chance.permutation(len(batches)).tolist():
             yield batches[i]
 

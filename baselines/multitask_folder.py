@@ -95,8 +95,7 @@ def read_folder(folder: Path) -> tuple[Seer, Vocabulary, MultitaskConfig]:
     except SafetensorError as error:
         raise BadInput(f"{files[2]}: unreadable ({error}); copy it again") from None
     _check_shapes(files[2], seer.state_dict(), state)
-    # parts of VL-BERT share weights, which the file has once
-    seer.load_state_dict(state, strict=False)
+    seer.load_state_dict(state)
     return seer.float(), vocabulary, config
 
 
@@ -115,6 +114,7 @@ def _read_config(path: Path) -> MultitaskConfig:
             vision["appearance_size"],
             vision["tags"],
             tuple(vision["moment_lengths"]),
+            vision.get("frames", 0),
         ),
         answers=tuple(content["answers"]),
         trained_on=tuple(content["trained_on"]),

@@ -35,6 +35,10 @@ class Seer(nn.Module):
         """Arguments as in Vision.look_at_regions."""
         return self.network.see(self.vision.look_at_regions(batch, tags))
 
+    def see_frames(self, batch: RegionBatch, frames: Tensor) -> Visuals:
+        """Arguments as in Vision.look_at_frames."""
+        return self.network.see(self.vision.look_at_frames(batch, frames))
+
     def see_windows(self, clips: Tensor, windows: Tensor) -> Visuals:
         """Arguments as in Vision.look_at_windows."""
         return self.network.see(self.vision.look_at_windows(clips, windows))
@@ -67,6 +71,8 @@ class WithLosses(nn.Module):
         if "clips" in batch:
             return self.seer.see_windows(batch["clips"], batch["windows"])
         regions = RegionBatch(batch["crops"], batch["boxes"], batch["mask"], batch["size"])
+        if "frames" in batch:
+            return self.seer.see_frames(regions, batch["frames"])
         return self.seer.see_regions(regions, batch["tags"])
 
     def _task_loss(

@@ -3,6 +3,7 @@ and moments out. Knows no training and no scoring."""
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ from .multitask_folder import MultitaskConfig, read_folder
 from .multitask_learning import Seer
 from .multitask_vision import (
     Visuals,
-    frames_as_regions,
+    cut_up_frames,
+    frame_batch,
     moments_of,
     read_frames,
     region_batch,
@@ -132,10 +134,9 @@ class MultitaskModel:
     def _see_whole(self, visuals: Sequence[Any]) -> Visuals:
         if not isinstance(visuals[0], Clip):
             return self._see_pictures([self._regions_of(one) for one in visuals], named=False)
-        self._check_clips()
-        frames = torch.from_numpy(np.stack([self._frames_of(clip) for clip in visuals]))
-        windows = frames_as_regions(self.config.vision)
-        return self.seer.see_windows(frames.to(self.device), windows.to(self.device))
+        self._check_clips("video-retrieval", self.config.vision.frames > 0)
+        batch, frames = frame_batch([cut_up_frames(clip, self.config.vision) for clip in visuals])
+        return self.seer.see_frames(batch.to(self.device), frames.to(self.device))
 
     # ------------------------------------------------------------ boxes and moments
 
@@ -159,7 +160,7 @@ class MultitaskModel:
     @torch.inference_mode()
     def find_moments(self, queries: Sequence[MomentQuery]) -> list[list[Moment]]:
         """The best windows, or, where a query has candidates, all of them, best first."""
-        self._check_clips()
+        self._check_clips("temporal-localization", self.config.vision.clips is not None)
         clips = self.config.vision.clips
         assert clips is not None
         found: list[list[Moment]] = []
@@ -209,11 +210,11 @@ class MultitaskModel:
         batch, tags = region_batch(pictures, named, self.config.vision.tags)
         return self.seer.see_regions(batch.to(self.device), tags.to(self.device))
 
-    def _check_clips(self) -> None:
-        if self.config.vision.clips is None:
+    def _check_clips(self, task: str, seen: bool) -> None:
+        if not seen:
             raise BadInput(
                 f"weights trained on {', '.join(self.config.trained_on)} see no clips; train some "
-                "on clips (harness train --task temporal-localization --model MODEL -o DIR)"
+                f"on clips (harness train --task {task} --model MODEL -o DIR)"
             )
 
     def _frames_of(self, clip: Clip) -> Any:
@@ -256,7 +257,7 @@ def load_multitask(request: LoadRequest, name: str) -> MultitaskModel:
 
 
 def _folder_for(request: LoadRequest, name: str) -> Path:
-    """The weights of one task, or those that serve all of Toybox's."""
+    """The bundled folder that was trained for the data set, perhaps among others."""
     if request.weights is not None:
         if not request.weights.is_dir():
             raise BadInput(
@@ -264,11 +265,10 @@ def _folder_for(request: LoadRequest, name: str) -> Path:
                 "wrote"
             )
         return request.weights
-    own = BUNDLED / f"{name}--{request.task}--{request.dataset}"
-    shared = BUNDLED / f"{name}--{request.dataset.partition('-')[0]}"
-    for folder in (own, shared):
-        if folder.is_dir():
-            return folder
+    wanted = f"{request.task}/{request.dataset}"
+    for config in sorted(BUNDLED.glob(f"{name}--*/config.json")):
+        if wanted in json.loads(config.read_text(encoding="utf-8")).get("trained_on", ()):
+            return config.parent
     raise BadInput(
         f"{name} has no weights for {request.task}/{request.dataset}: train it (harness train "
         f"--task {request.task}/{request.dataset} --model {name} -o DIR) and give --weights DIR"

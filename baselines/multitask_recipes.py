@@ -17,7 +17,7 @@ class Recipe:
     `harness train --set name=value`."""
 
     start: str = ""  # a folder that `harness train --pretrain` wrote, to start from
-    epochs: int = 4
+    epochs: int = 3
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 200  # steps until the learning rate is reached
@@ -25,6 +25,7 @@ class Recipe:
     # visuals of a batch and the texts drawn of each, by what is asked
     answers_batch: int = 8
     answers_draw: int = 5
+    answers_passes: int = 2  # in an epoch: to compare two things takes longest to learn
     regions_batch: int = 16
     regions_draw: int = 3
     choices_batch: int = 12
@@ -46,8 +47,9 @@ class Recipe:
     regions: str = "segments"
     rows: int = 4  # of a grid
     columns: int = 4
-    side: int = 48  # of a clip's frames
-    frames: int = 32
+    frames_cut_up: int = 4  # of a clip that is matched with captions
+    side: int = 48  # of a clip's frames, where windows of them are told apart
+    frames: int = 16
     channels: str = "24,48,48"
     narrow: int = 24
     frame_size: int = 64

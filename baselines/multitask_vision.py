@@ -1,6 +1,6 @@
 """What VL-BERT and ViLBERT see, whatever the task: the regions of a picture, the things that a text
-names, the frames of a clip or its windows, each a box with an appearance that a small CNN, trained
-along, gives it. Knows no text and no task."""
+names, what is in the frames of a clip or its windows, each a box with an appearance that a small
+CNN, trained along, gives it. Knows no text and no task."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ from .region_encoder import (
     RegionBatch,
     RegionCNN,
     RegionConfig,
+    cut_up,
     pad_regions,
 )
 from .visual_encoder import VisualConfig, WindowEncoder, read_clips
 
-FRAMES_AS_REGIONS = 16  # of a clip that is matched with captions
-
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """`regions`: how pictures are cut up. `clips`: the CNN over frames, None where no clip is seen.
+    """How pictures and clips are looked at.
+
+    `regions`: how pictures are cut up. `clips`: the CNN over frames that windows are seen by, None
+    where none are; `moment_lengths`: of the windows that are moments, in frames. `frames`: how many
+    of a clip's that is matched with captions are looked at, each cut up as a picture is.
     `appearance_size`: of what either CNN gives. `tags`: how many things a text can name.
-    `moment_lengths`: of the windows that are moments, in frames."""
+    """
 
     regions: RegionConfig = field(default_factory=RegionConfig)
     clips: VisualConfig | None = None
     appearance_size: int = 96
     tags: int = 10
     moment_lengths: tuple[int, ...] = ()
+    frames: int = 0
 
     @property
     def blind(self) -> bool:
@@ -80,8 +84,12 @@ class Vision(nn.Module):
             regions = config.regions
             self.crops = RegionCNN(regions.side, regions.channels, config.appearance_size)
             self.tags = nn.Embedding(config.tags + 1, config.appearance_size, padding_idx=0)
+        if config.frames:
+            self.when = nn.Embedding(config.frames + 1, config.appearance_size, padding_idx=0)
         if config.clips is not None:
             self.windows = WindowEncoder(config.clips, config.appearance_size)
+            # nothing names what is in a window: unscaled, where it lies would drown what happens
+            self.window_norm = nn.LayerNorm(config.appearance_size)
 
     def look_at_regions(self, batch: RegionBatch, tags: Tensor) -> Looked:
         """tags (pictures, regions): the number, from 1 on, of a thing that texts may name; 0 for
@@ -93,13 +101,19 @@ class Vision(nn.Module):
             appearance = appearance + self.tags(tags).to(appearance.dtype)
         return Looked(batch.boxes, appearance, batch.mask, batch.size)
 
+    def look_at_frames(self, batch: RegionBatch, frames: Tensor) -> Looked:
+        """frames (clips, regions): the frame of each region, from 1 on; 0 for row 0."""
+        appearance = self.crops(batch)
+        appearance = appearance + self.when(frames).to(appearance.dtype)
+        return Looked(batch.boxes, appearance, batch.mask, batch.size)
+
     def look_at_windows(self, clips: Tensor, windows: Tensor) -> Looked:
         """clips (clips, frames, side, side, 3) uint8, windows (windows, 2): the first frame and the
         one after the last."""
         count, frames = clips.shape[:2]
         whole = windows.new_tensor([[0, frames]])
         windows = torch.cat([whole, windows])
-        appearance = self.windows(clips, windows)
+        appearance = self.window_norm(self.windows(clips, windows))
         start, end = windows.to(torch.float32).unbind(1)
         boxes = torch.stack([start, torch.zeros_like(start), end, torch.ones_like(end)], dim=1)
         return Looked(
@@ -134,9 +148,35 @@ def moments_of(config: VisionConfig) -> Tensor:
     return torch.from_numpy(every_window(config.clips.frames, config.moment_lengths))
 
 
-def frames_as_regions(config: VisionConfig) -> Tensor:
-    """(windows, 2): equal short stretches of a clip, one after the other."""
-    assert config.clips is not None
-    frames = config.clips.frames
-    marks = torch.linspace(0, frames, min(FRAMES_AS_REGIONS, frames) + 1).round().long()
-    return torch.stack([marks[:-1], marks[1:]], dim=1)
+@dataclass(frozen=True)
+class FrameRegions:
+    """The regions of a clip's frames, one frame after the other, each frame whole and then what it
+    was cut into; row 0 is the first frame once more, as the clip. `frames` (n,): the frame of each
+    region, from 1 on; 0 for row 0."""
+
+    regions: PictureRegions
+    frames: npt.NDArray[np.int64]
+
+
+def cut_up_frames(clip: Clip, config: VisionConfig) -> FrameRegions:
+    """Few frames, well apart: what moves, grows or changes is another in the last than in the
+    first."""
+    parts = [cut_up(frame, config.regions) for frame in clip.read(config.frames)]
+    counts = [len(part.boxes) for part in parts]
+    return FrameRegions(
+        PictureRegions(
+            np.concatenate([parts[0].crops[:1], *(part.crops for part in parts)]),
+            np.concatenate([parts[0].boxes[:1], *(part.boxes for part in parts)]),
+            parts[0].size,
+        ),
+        np.concatenate([[0], np.repeat(np.arange(1, len(parts) + 1), counts)]),
+    )
+
+
+def frame_batch(clips: Sequence[FrameRegions]) -> tuple[RegionBatch, Tensor]:
+    """Padded regions and the frame of each (clips, regions)."""
+    batch = pad_regions([clip.regions for clip in clips])
+    frames = torch.zeros(batch.mask.shape, dtype=torch.long)
+    for row, clip in enumerate(clips):
+        frames[row, : len(clip.frames)] = torch.from_numpy(clip.frames)
+    return batch, frames

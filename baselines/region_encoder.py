@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from harness.media.regions import Regions, crops, grid, segment, whole_picture_first
 from harness.types import NamedBox, Picture
+
+if TYPE_CHECKING:
+    from harness.types import Pixels
 
 _CACHED_PICTURES = 512
 
@@ -66,7 +69,11 @@ def find_regions(picture: Picture, config: RegionConfig) -> PictureRegions:
     if config.kind == "none":
         black = np.zeros((1, config.side, config.side, 4), dtype=np.uint8)
         return PictureRegions(black, np.array([[0, 0, 1, 1]]), np.array([1, 1]))
-    pixels = picture.read()
+    return cut_up(picture.read(), config)
+
+
+def cut_up(pixels: Pixels, config: RegionConfig) -> PictureRegions:
+    """The regions of pixels (height, width, 3), row 0 all of them."""
     if config.kind == "segments":
         regions = segment(pixels, config.most)
     elif config.kind == "grid":

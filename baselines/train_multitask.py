@@ -34,6 +34,7 @@ from .multitask_vision import VisionConfig
 from .nce_inputs import rows_of_tags
 from .region_encoder import RegionConfig
 from .region_labels import label_words_of
+from .starting_weights import Start, check_start, read_start, start_from, vocabulary_of
 from .training import (
     Curve,
     CurveTrainer,
@@ -87,22 +88,25 @@ class _EpochLoader(DataLoader[Any]):
 
 
 def _train(request: TrainRequest, model: ModelName, blind: bool) -> None:
-    parts = _parts(request)
+    parts = parts_of(request)
     recipe = recipe_for(model, dict(request.options), request.dataset)
+    start = read_start(recipe.start)
+    asked = {"recipe": asdict(recipe), "blind": blind, "also": [name_of(p) for p in parts[1:]]}
     checkpoints = prepare_checkpoints(
-        request,
-        {"recipe": asdict(recipe), "blind": blind, "also": [_name(part) for part in parts[1:]]},
+        request, asked | ({"start_sha256": start.sha256} if start else {})
     )
     set_seed(request.seed)
-    start = time.monotonic()
-    vocabulary, config, words = _plan(model, recipe, parts, blind)
+    began = time.monotonic()
+    vocabulary, config, words = _plan(model, recipe, parts, blind, start)
     seer = build(config, vocabulary)
+    if start:
+        print(start_from(start, seer, any(kind_of(p.train) == "choices" for p in parts)))
     examples = _examples(parts, vocabulary, config, words)
-    print(f"{time.monotonic() - start:6.0f} s  {len(examples)} visuals read", flush=True)
+    print(f"{time.monotonic() - began:6.0f} s  {len(examples)} visuals read", flush=True)
     kinds = [example.kind for example in examples]
     sizes, draws = _batches_of(recipe)
     trainer = MixedTrainer(
-        OneKindBatches(kinds, sizes, request.seed),
+        OneKindBatches(kinds, sizes, request.seed, {"answers": recipe.answers_passes}),
         measure=lambda: _measure(seer, vocabulary, config, request.device, parts),
         model=WithLosses(seer, recipe.hidden_size, len(words), recipe.region_loss),
         args=training_arguments(
@@ -122,10 +126,15 @@ def _train(request: TrainRequest, model: ModelName, blind: bool) -> None:
     )
     curve = learn(trainer, checkpoints)
     save_folder(request.output, seer, vocabulary, config)
-    finish(request, curve, _card(request, recipe, config, seer, curve, time.monotonic() - start))
+    card = _card(request, recipe, config, seer, curve, time.monotonic() - began)
+    finish(
+        request,
+        curve,
+        card + ([f"- started from weights sha256 `{start.sha256}`"] if start else []),
+    )
 
 
-def _parts(request: TrainRequest) -> list[TrainPart]:
+def parts_of(request: TrainRequest) -> list[TrainPart]:
     """The tasks, each with its samples made once: several passes go over them."""
     first = TrainPart(request.task, request.dataset, request.train, request.validation)
     return [
@@ -134,37 +143,58 @@ def _parts(request: TrainRequest) -> list[TrainPart]:
     ]
 
 
-def _name(part: TrainPart) -> str:
+def name_of(part: TrainPart) -> str:
     return f"{part.task}/{part.dataset}"
 
 
 def _plan(
-    model: ModelName, recipe: Recipe, parts: Sequence[TrainPart], blind: bool
+    model: ModelName,
+    recipe: Recipe,
+    parts: Sequence[TrainPart],
+    blind: bool,
+    start: Start | None,
 ) -> tuple[Vocabulary, MultitaskConfig, dict[str, int]]:
     """The vocabulary, the sizes, and the words that name regions in training."""
     vocabulary = learn_vocabulary(text for part in parts for text in texts_of(part.train))
-    kinds = {kind_of(part.train): part.train for part in parts}
+    if start:
+        vocabulary = vocabulary_of(start, vocabulary)
+    kinds = _by_kind(parts)
     answers = kinds["answers"].answers if "answers" in kinds else ()
     if "answers" in kinds and not answers:
-        raise BadInput(f"{_name(parts[0])}: its training part has no answer vocabulary")
-    vision = _vision(recipe, kinds, blind)
-    if blind and vision.clips is not None:
+        raise BadInput(f"{name_of(parts[0])}: its training part has no answer vocabulary")
+    vision = vision_config(recipe, kinds, blind)
+    if blind and (vision.clips is not None or vision.frames):
         raise BadInput("who sees nothing is not trained on clips; give tasks of pictures")
     config = MultitaskConfig(
         model,
-        _network(model, recipe, len(vocabulary.words), max(1, len(answers))),
+        network_config(model, recipe, len(vocabulary.words), max(1, len(answers))),
         vision,
         answers,
-        tuple(_name(part) for part in parts),
+        tuple(name_of(part) for part in parts),
     )
+    if start:
+        check_start(start, config)
     annotated = [part.train for part in parts if part.train.region_annotations]
     words = label_words_of(annotated[0]) if annotated and not blind else {}
     return vocabulary, config, words
 
 
-def _vision(recipe: Recipe, kinds: dict[Kind, Dataset], blind: bool) -> VisionConfig:
+def _by_kind(parts: Sequence[TrainPart]) -> dict[Kind, Dataset]:
+    """BadInput where two tasks are of one kind: their answers, or the lengths of their moments, are
+    not the same."""
+    kinds: dict[Kind, TrainPart] = {}
+    for part in parts:
+        first = kinds.setdefault(kind_of(part.train), part)
+        if first is not part:
+            raise BadInput(
+                f"{name_of(first)} and {name_of(part)} ask for the same in other words: train a "
+                "model for each"
+            )
+    return {kind: part.train for kind, part in kinds.items()}
+
+
+def vision_config(recipe: Recipe, kinds: dict[Kind, Dataset], blind: bool) -> VisionConfig:
     kind: Any = "none" if blind else recipe.regions
-    clips = {"moments", "clip-pairs"} & kinds.keys()
     visual = VisualConfig(
         side=recipe.side,
         channels=tuple(map(int, recipe.channels.split(","))),
@@ -175,15 +205,16 @@ def _vision(recipe: Recipe, kinds: dict[Kind, Dataset], blind: bool) -> VisionCo
     )
     return VisionConfig(
         RegionConfig(kind=kind, rows=recipe.rows, columns=recipe.columns),
-        visual if clips else None,
+        visual if "moments" in kinds else None,
         recipe.hidden_size,
         moment_lengths=(
             usual_lengths(kinds["moments"], recipe.frames) if "moments" in kinds else ()
         ),
+        frames=recipe.frames_cut_up if "clip-pairs" in kinds else 0,
     )
 
 
-def _network(
+def network_config(
     model: ModelName, recipe: Recipe, words: int, answers: int
 ) -> VLBertConfig | ViLBertConfig:
     if model == "vlbert":
@@ -292,9 +323,9 @@ def _card(
         f"{names[config.model]} {sight}, trained along. One set of weights, trained on:",
         "",
         *(
-            f"- {_name(part)}, {part.train.split}: {len(part.train.samples):,} samples, data "
+            f"- {name_of(part)}, {part.train.split}: {len(part.train.samples):,} samples, data "
             f"sha256 `{part.train.sha256}`"
-            for part in _parts(request)
+            for part in parts_of(request)
         ),
         "",
         f"- command: `{request.command}`",

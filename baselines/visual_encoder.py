@@ -166,9 +166,10 @@ class WindowEncoder(nn.Module):
         states = self.clips.states(clips)
         frames = states.shape[1]
         start, end = windows[:, 0], windows[:, 1]
-        sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)
+        # sums of many frames in fp32: their differences are small beside them
+        sums = torch.cat([torch.zeros_like(states[:, :1]), states], dim=1).float().cumsum(dim=1)
         length = (end - start).to(states.dtype)[None, :, None]
-        inside = (sums[:, end] - sums[:, start]) / length
+        inside = (sums[:, end] - sums[:, start]).to(states.dtype) / length
         ends = [start - 1, start, (start + end) // 2, end - 1, end]
         around = [states[:, place.clamp(0, frames - 1)] for place in ends]
         lengths = (length / frames).expand(len(clips), -1, -1)

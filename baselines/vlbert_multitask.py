@@ -134,21 +134,31 @@ class VLBertMultitask(nn.Module):
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Each weight once, though the parts share some."""
         state = super().state_dict(*args, **kwargs)
-        prefix = kwargs.get("prefix", "")
-        for name in second_names(self):
-            state.pop(prefix + name, None)
-        return state
+        return without_shared(self, state, kwargs.get("prefix", ""))
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Takes what state_dict() gives, so that nothing counts as missing: Trainer, which goes on
-        from it, stumbles over missing names."""
-        for name, first in second_names(self).items():
-            if prefix + first in state:
-                state.setdefault(prefix + name, state[prefix + first])
-        super()._load_from_state_dict(state, prefix, *args)
+        """Takes what state_dict() gives."""
+        super()._load_from_state_dict(with_shared(self, state, prefix), prefix, *args)
 
 
-def second_names(module: nn.Module) -> dict[str, str]:
+def without_shared(module: nn.Module, state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """`state` without second names for one parameter of `module`, whose names begin with
+    `prefix`."""
+    for name in _second_names(module):
+        state.pop(prefix + name, None)
+    return state
+
+
+def with_shared(module: nn.Module, state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """`state` with the second names that without_shared left out, so that none counts as missing:
+    Trainer, when it goes on from a checkpoint, stumbles over missing names."""
+    for name, first in _second_names(module).items():
+        if prefix + first in state:
+            state.setdefault(prefix + name, state[prefix + first])
+    return state
+
+
+def _second_names(module: nn.Module) -> dict[str, str]:
     """Further names of a parameter that has several -> its first name."""
     first = {id(value): name for name, value in module.named_parameters()}
     return {

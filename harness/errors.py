@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 GOOD = 0
 CHECK_FAILED = 1
 BAD_INPUT = 2
@@ -17,3 +19,19 @@ class HarnessError(Exception):
 
 class BadInput(HarnessError):
     """Wrong usage or bad input: names the file, the record, what is wrong and what to do."""
+
+
+class NotComparable(HarnessError):
+    """Two results that must not be set side by side: what differs, a line a field."""
+
+    exit_code = NOT_COMPARABLE
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        super().__init__("not comparable: " + "; ".join(fields))
+        self.fields = tuple(fields)
+
+
+class Incomplete(HarnessError):
+    """A run that lacks predictions."""
+
+    exit_code = INCOMPLETE

@@ -112,6 +112,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
             },
             "model": {"name": name, "weights_sha256": None, "parameters": None},
             "predictions": str(request.predictions),
+            "request": _as_json(request),
             "decides": decides,
             "seed": request.seed,
             "device": None,
@@ -126,6 +127,15 @@ def score_predictions(request: ScoreRequest) -> Finished:
             result["reason"] = f"{scored.coverage.unscored} samples have no prediction"
         run.write("run.json", result)
     return Finished(run.path, result, False)
+
+
+def _as_json(request: ScoreRequest) -> Json:
+    return {
+        **{name: str(v) if isinstance(v, Path) else v for name, v in vars(request).items()},
+        "files": {role: str(path) for role, path in request.files.items()},
+        "rules": dict(request.rules),
+        "prior_from": [str(path) for path in request.prior_from],
+    }
 
 
 def _name(request: ScoreRequest) -> str:

@@ -8,19 +8,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import __version__
 from .specs import TaskSpec
-from .stats import OfCounts, all_alike95, interval95_of, of_counts, of_counts_by_weights
+from .stats import (
+    OfCounts,
+    all_alike95,
+    bca95_of,
+    interval95_of,
+    leaving_out,
+    of_counts,
+    of_counts_by_weights,
+    wilson95,
+)
 from .store import Record
 from .types import Dataset, Json, Metric, Sample, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from .types import FloatArray
 
@@ -28,11 +39,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Value:
     """A metric over some samples, of which `n` have a say. `value` is None where the metric does
-    not apply ("n/a"), `ci95` where nothing can be said (fewer than two groups)."""
+    not apply ("n/a"), `ci95` where nothing can be said (fewer than two groups). `interval`: how
+    `ci95` was made, "wilson", "bca" or "percentile"."""
 
     value: float | None
     ci95: tuple[float, float] | None
     n: int
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class Scored:
     values: Mapping[str, Value]
     breakdowns: Mapping[str, Mapping[str, Value]]  # tag -> its value -> primary metric
     coverage: Coverage
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # worst, best case
 
     @property
     def groups(self) -> list[str]:
@@ -94,7 +108,12 @@ def score(
         for tag in breakdowns
         if any(tag in sample.tags for sample in samples)
     }
-    return Scored(samples, metrics, absent, rows, values, parts, _coverage(found))
+    unsure = np.array([prediction is None for prediction in predictions], dtype=bool)
+    bounds = {m.name: bounds_of(m, rows[m.name], unsure) for m in metrics} if unsure.any() else {}
+    return Scored(
+        *(samples, metrics, absent, rows, values, parts, _coverage(found)),
+        {name: both for name, both in bounds.items() if both is not None},
+    )
 
 
 def _rows(
@@ -110,9 +129,10 @@ def _rows(
 
 
 def value_of(metric: Metric, rows: FloatArray, samples: Sequence[Sample], seed: int) -> Value:
-    """A metric of these rows, with the interval from resampling groups. Where all samples are
-    alike at an end of the metric's range, resampling shows no spread, and the interval is Wilson's
-    for that many groups."""
+    """A metric of these rows with its interval: Wilson's for a plain proportion of independent
+    samples, else from resampling groups, BCa where sums give the metric and percentile where they
+    do not. Where all samples are alike at an end of the metric's range, resampling shows no spread,
+    and the interval is Wilson's for that many groups."""
     counted, groups = metric_of_counts(metric, rows, [sample.group for sample in samples])
     value = value_at_once(metric, rows)
     n = int(np.count_nonzero(np.any(rows != 0, axis=1)))
@@ -122,13 +142,33 @@ def value_of(metric: Metric, rows: FloatArray, samples: Sequence[Sample], seed: 
         n = int(np.count_nonzero(np.isfinite(rows)))
     if math.isnan(value):
         return Value(None, None, n)
-    ci95 = interval95_of(counted, groups, seed)
+    hits = _hits(metric, rows) if groups == len(samples) > 1 else None
+    if hits is not None:
+        return Value(value, wilson95(hits, groups), n, "wilson")
+    if metric.weighted is not None:
+        how, ci95 = "percentile", interval95_of(counted, groups, seed)
+    else:
+        left_out = leaving_out(metric.aggregate, rows, [sample.group for sample in samples])
+        how, ci95 = "bca", bca95_of(counted, left_out, seed)
     no_spread = ci95 is not None and math.isclose(*ci95, rel_tol=1e-12)
     if no_spread:  # but for rounding
         ci95 = value, value
     if no_spread and math.isfinite(metric.high) and value in (metric.low, metric.high):
-        ci95 = all_alike95(value, metric.low, metric.high, groups)
-    return Value(value, ci95, n)
+        ci95, how = all_alike95(value, metric.low, metric.high, groups), "wilson"
+    return Value(value, ci95, n, how if ci95 else "")
+
+
+def _hits(metric: Metric, rows: FloatArray) -> int | None:
+    """How many samples were right, of a plain proportion: every sample has a say, alone a 0 or a 1,
+    and the metric is their mean; else None."""
+    if (metric.low, metric.high) != (0.0, 1.0):
+        return None
+    if metric.counted is not None and (rows[:, metric.counted] != 1).any():
+        return None
+    alone = per_sample(metric, rows)
+    if alone is None or not np.isin(alone, (0.0, 1.0)).all():
+        return None
+    return int(alone.sum())
 
 
 def metric_of_counts(
@@ -147,6 +187,38 @@ def value_at_once(metric: Metric, rows: FloatArray) -> float:
         return float(metric.weighted(np.ones(len(rows)), rows))
     order = np.lexsort(rows.T)  # one order of addition whatever the order of samples
     return float(metric.aggregate(rows[order].sum(axis=0)))
+
+
+def bounds_of(
+    metric: Metric, rows: FloatArray, unsure: npt.NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """The worst and the best that the metric could be if the `unsure` samples had been scored: all
+    wrong, as they count now, and all right. None unless it is a mean over samples with a range."""
+    best = metric.high if metric.higher_is_better else metric.low
+    alone = per_sample(metric, rows)
+    if alone is None or not math.isfinite(best):
+        return None
+    weights = np.ones(len(rows)) if metric.counted is None else rows[:, metric.counted]
+    says = np.isfinite(alone)
+    right = np.where(unsure, best, alone)
+    return value_at_once(metric, rows), float(np.average(right[says], weights=weights[says]))
+
+
+def per_sample(metric: Metric, rows: FloatArray) -> FloatArray | None:
+    """(samples,) the metric of each sample alone, nan for one that has no say; None unless the
+    metric is the mean of these, each weighted by its queries: no corpus metric, no median."""
+    if metric.weighted is not None or len(rows) == 0:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alone = np.asarray(metric.aggregate(rows), dtype=np.float64)
+    weights = np.ones(len(rows)) if metric.counted is None else rows[:, metric.counted]
+    says = np.any(rows != 0, axis=1) & (weights > 0)
+    if not says.any() or not np.isfinite(alone[says]).all():
+        return None
+    mean = np.average(alone[says], weights=weights[says])
+    if not math.isclose(mean, value_at_once(metric, rows), rel_tol=1e-9, abs_tol=1e-12):
+        return None
+    return np.where(says, alone, np.nan)
 
 
 def _by_tag(
@@ -209,6 +281,10 @@ def report(
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "signature": signature(metric, task.name, dataset, n, dtype, also or {}),
+            **({"interval": how} if (how := scored.values[metric.name].interval) else {}),
+            **(
+                {"bounds": list(scored.bounds[metric.name])} if metric.name in scored.bounds else {}
+            ),
             **({"reason": metric.na} if scored.values[metric.name].value is None else {}),
         }
         for metric in scored.metrics
@@ -224,6 +300,17 @@ def report(
         },
         "coverage": asdict(coverage),
     }
+
+
+def _where_it_applies(metric: Metric, scored: Scored) -> Json:
+    """How the interval was made, the bounds below full coverage, why there is no value."""
+    value = scored.values[metric.name]
+    found: Json = {}
+    if value.interval:
+        found["interval"] = value.interval
+    if metric.name in scored.bounds:
+        found["bounds"] = list(scored.bounds[metric.name])
+    return found if value.value is not None else {"reason": metric.na}
 
 
 def as_json(value: Value) -> Json:

@@ -81,7 +81,7 @@ class TaskSpec:
 @dataclass(frozen=True)
 class ModelSpec:
     """A model. `load` names, as "module:attribute", a function (LoadRequest) -> Model; `train`,
-    likewise, one (TrainRequest) -> None.
+    likewise, one (TrainRequest) -> None, and `pretrain` one for --pretrain.
 
     `kind` "floor" and "ceiling" stand beside every result. `blind`: the name of the same model
     trained without pictures, shown as a control. `datasets`: the "task/dataset" names it works on
@@ -101,3 +101,4 @@ class ModelSpec:
     datasets: tuple[str, ...] | None = None
     trains_together: bool = False
     searched: int | None = None
+    pretrain: str = ""

@@ -19,7 +19,7 @@ from harness.evaluate import evaluate
 from harness.registry import can_do, embedded_tasks, find_task, model_specs
 from harness.setting import EvalRequest
 
-CLOSE = 1e-5  # what scores may differ by, absolute and relative, and be the same result
+ABSOLUTE, RELATIVE = 1e-5, 1e-6  # what scores may differ by and be the same result
 
 
 def main() -> int:
@@ -85,7 +85,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, float) and isinstance(b, float):
-        return abs(a - b) <= CLOSE + CLOSE * abs(a)
+        return abs(a - b) <= ABSOLUTE + RELATIVE * abs(a)
     return bool(a == b)
 
 

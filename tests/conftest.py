@@ -6,8 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -86,7 +85,8 @@ def answerer_plugin(plugin: Callable[..., None]) -> Callable[[str], None]:
         indented = "".join(f"        {line}\n" for line in body.splitlines())
         plugin(
             "fakepackage",
-            "from harness.specs import ModelSpec\nfrom harness.types import Answer, ModelDescription\n"
+            "from harness.specs import ModelSpec\n"
+            "from harness.types import Answer, ModelDescription\n"
             "FAKE = ModelSpec('fake', 'made up', ('answer',), 'fakepackage:load')\n"
             "class Fake:\n"
             "    description = ModelDescription()\n"
@@ -113,45 +113,49 @@ def small_toybox(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Writes a weights folder of a tiny untrained VL-BERT: (regions="segments", **changes of the
-    architecture) -> folder."""
+    """Writes a weights folder of a tiny untrained VL-BERT: (regions="segments", trained_on=
+    ("vqa/toybox",), **changes of the architecture) -> folder."""
 
-    def write(regions: Any = "segments", **changes: Any) -> Path:
+    def write(
+        regions: Any = "segments", trained_on: Sequence[str] = ("vqa/toybox",), **changes: Any
+    ) -> Path:
         import torch
 
+        from harness.baselines.multitask_folder import MultitaskConfig, build, save_folder
+        from harness.baselines.multitask_vision import VisionConfig
         from harness.baselines.region_encoder import RegionConfig
         from harness.baselines.vlbert import VLBertConfig
-        from harness.baselines.vlbert_vqa import AnswererConfig, VLBertOverCrops, save_folder
         from harness.baselines.words import learn_vocabulary
 
         answers = ("yes", "no", "red", "2", "circle")
         vocabulary = learn_vocabulary(["Is there a red thing to the left of it? How many?"])
-        sizes = asdict(
-            VLBertConfig(
-                vocab_size=len(vocabulary.words),
-                hidden_size=16,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                intermediate_size=32,
-                max_position_embeddings=64,
-                appearance_size=8,
-                geometry_size=16,
-                initializer_range=0.3,
-                answers=len(answers),
-            )
-        )
-        config = AnswererConfig(
-            VLBertConfig(**(sizes | changes)),
-            RegionConfig(kind=regions, side=16, channels=(4, 4, 4), rows=2, columns=2),
-            answers,
+        sizes: dict[str, Any] = {
+            "vocab_size": len(vocabulary.words),
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "max_position_embeddings": 128,
+            "appearance_size": 8,
+            "geometry_size": 16,
+            "initializer_range": 0.3,
+            "visual_scale_text_init": 0.5,  # else pictures contribute nothing yet
+            "visual_scale_object_init": 0.5,
+            "answers": len(answers),
+        }
+        network = VLBertConfig(**(sizes | changes))
+        cut = RegionConfig(kind=regions, side=16, channels=(4, 4, 4), rows=2, columns=2)
+        config = MultitaskConfig(
+            model="vlbert",
+            network=network,
+            vision=VisionConfig(cut, appearance_size=network.appearance_size),
+            answers=answers,
+            trained_on=tuple(trained_on),
         )
         folder = tmp_path_factory.mktemp("weights")
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            network = VLBertOverCrops(config, vocabulary)
-        for norm in (network.model.vlbert.visual_ln_text, network.model.vlbert.visual_ln_object):
-            torch.nn.init.constant_(norm.weight, 0.5)  # else pictures contribute nothing yet
-        save_folder(folder, network, vocabulary, config)
+            save_folder(folder, build(config, vocabulary), vocabulary, config)
         return folder
 
     return write

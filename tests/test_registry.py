@@ -204,9 +204,9 @@ def test_finding_a_task_by_its_data_set_gives_that_form() -> None:
 
 
 def test_a_model_that_only_answers_cannot_choose() -> None:
-    vlbert = find_model("vlbert")
-    assert can_do(vlbert, find_task("vqa/toybox")[0])
-    assert not can_do(vlbert, find_task("vqa/toybox-vcr")[0])
+    model = ModelSpec("m", "made up", ("answer",), "x:y")
+    assert can_do(model, find_task("vqa/toybox")[0])
+    assert not can_do(model, find_task("vqa/toybox-vcr")[0])
 
 
 def test_the_embedded_tasks_are_toyboxs() -> None:
@@ -299,15 +299,18 @@ def test_a_model_can_do_what_its_spec_says_on_every_embedded_task(
     task, spec = find_task(name)
     weights = None
     if model.name.startswith("vlbert"):
-        weights = tiny_weights("none" if model.name.endswith("blind") else "segments")
+        weights = tiny_weights("none" if model.name.endswith("blind") else "segments", [name])
     load = load_attribute(spec.load)
     loaded: Any = load_attribute(model.load)(
         LoadRequest(task.name, spec.name, weights=weights, train=lambda: load(None, "val"))
     )
     assert isinstance(loaded.description, ModelDescription)
     assert any(has(loaded, protocol) for protocol in PROTOCOLS[task.capability])
-    for capability in set(PROTOCOLS) - set(model.capabilities):
-        others = set(PROTOCOLS[capability]) - {p for c in model.capabilities for p in PROTOCOLS[c]}
+    # one that was trained without pictures is of the class of the one that sees
+    seers = [one for one in bundled_models() if one.blind == model.name]
+    able = {capability for one in (model, *seers) for capability in one.capabilities}
+    for capability in set(PROTOCOLS) - able:
+        others = set(PROTOCOLS[capability]) - {p for c in able for p in PROTOCOLS[c]}
         assert not any(hasattr(loaded, method) for one in others for method in methods_of(one))
     if task.capability == "answer":
         given = loaded.answer([sample.input for sample in load(None, "test").samples[:7]])
@@ -322,8 +325,8 @@ def test_what_else_a_model_spec_names_exists(model: ModelSpec) -> None:
         assert callable(load_attribute(model.train))
     if model.blind:
         blind = find_model(model.blind)
-        assert blind.capabilities == model.capabilities
-        assert blind.datasets == model.datasets
+        assert set(blind.capabilities) <= set(model.capabilities)
+        assert set(blind.datasets or ()) <= set(model.datasets or ())
     for name in model.datasets or ():
         task, _ = find_task(name)
         assert "/" in name

@@ -16,7 +16,7 @@ import pytest
 from harness import __version__
 from harness.score import Coverage, Scored, report, score, signature, write_rows
 from harness.specs import TaskSpec
-from harness.stats import resampled_counts
+from harness.stats import resampled_counts, tail95
 from harness.store import Record
 from harness.types import Dataset, Json, Metric, Sample, Shown
 
@@ -230,7 +230,8 @@ def test_a_weighted_metric_takes_the_place_of_sums_and_has_an_interval() -> None
         weighted_median(np.repeat(counts, 2, axis=1), rows)  # two samples a group
         for counts in resampled_counts(6, 1000, seed=3)
     ]
-    expected = np.quantile(np.concatenate(resampled), [0.025, 0.975])
+    expected = np.quantile(np.concatenate(resampled), [tail95(6), 1 - tail95(6)])
+    assert value.interval == "percentile"
     assert value.ci95 == pytest.approx(tuple(expected))
     assert {name: part.value for name, part in found.breakdowns["half"].items()} == {
         "a": 2.0,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,15 +16,25 @@ from hypothesis import strategies as st
 
 from harness import stats
 from harness.stats import (
+    bca95_of,
     bootstrap,
+    detectable_difference,
     difference95_of,
     group_sums,
+    holm,
     interval95,
     interval95_of,
+    leaving_out,
     of_counts,
     of_counts_by_weights,
+    of_swaps,
+    of_swaps_by_weights,
     paired_difference,
+    permutation_test,
     resampled_counts,
+    standard_error_of_difference,
+    tail95,
+    wilson95,
 )
 
 Array = npt.NDArray[np.float64]
@@ -98,7 +110,7 @@ def test_the_interval_of_a_mean_is_that_of_a_plain_loop_over_resamples() -> None
         return values[below] + (place - below) * (values[below + 1] - values[below])
 
     found = interval95(mean, group_sums(rows, groups), seed=5, resamples=200)
-    assert found == pytest.approx((quantile(0.025), quantile(0.975)), abs=1e-12)
+    assert found == pytest.approx((quantile(tail95(23)), quantile(1 - tail95(23))), abs=1e-12)
 
 
 def test_each_resample_draws_as_many_groups_as_there_are() -> None:
@@ -236,7 +248,9 @@ def test_the_interval_of_a_median_is_that_of_a_plain_loop_over_resamples() -> No
     found = [metric(counts) for counts in resampled_counts(17, 200, seed=5)]
     np.testing.assert_array_equal(np.concatenate(found), medians)
     interval = interval95_of(metric, number, seed=5, resamples=200)
-    assert interval == pytest.approx(tuple(np.quantile(medians, [0.025, 0.975])), abs=1e-12)
+    assert interval == pytest.approx(
+        tuple(np.quantile(medians, [tail95(17), 1 - tail95(17)])), abs=1e-12
+    )
 
 
 @given(scored_samples, st.randoms(use_true_random=False))
@@ -283,3 +297,178 @@ def test_one_group_says_nothing_of_a_median_either() -> None:
     metric, number = of_counts_by_weights(weighted_median, np.ones((3, 1)), ["a", "a", "a"])
     assert interval95_of(metric, number) is None
     assert difference95_of(metric, metric, number) is None
+
+
+# ---------------------------------------------------------------- intervals near an end
+
+
+def t_quantile(degrees: int, share: float) -> float:
+    """Student's t by adding up its density."""
+    step, reach = 1e-4, 0.5
+    constant = math.gamma((degrees + 1) / 2) / (
+        math.sqrt(degrees * math.pi) * math.gamma(degrees / 2)
+    )
+    t = 0.0
+    while reach < share:
+        reach += step * constant * (1 + (t + step / 2) ** 2 / degrees) ** (-(degrees + 1) / 2)
+        t += step
+    return t
+
+
+@pytest.mark.parametrize("groups", [10, 50, 200])
+def test_few_groups_ask_for_the_tails_of_students_t(groups: int) -> None:
+    reach = -NormalDist().inv_cdf(tail95(groups)) * math.sqrt((groups - 1) / groups)
+    assert reach == pytest.approx(t_quantile(groups - 1, 0.975), abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (29, 29, 0.8830, 1),
+    ],
+)
+def test_wilsons_interval_is_that_of_newcombes_table(
+    hits: int, n: int, low: float, high: float
+) -> None:
+    assert wilson95(hits, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_bca_without_skew_and_bias_is_the_percentile_interval() -> None:
+    rows = rows_of(np.tile([0.0, 1.0], 500))
+    names = [f"{index:04}" for index in range(1000)]
+    metric, number = of_counts(mean, rows, names)
+    bca = bca95_of(metric, leaving_out(mean, rows, names))
+    percentile = interval95_of(metric, number)
+    assert bca == pytest.approx(percentile, abs=0.005)
+
+
+def test_bca_reaches_further_towards_the_long_tail() -> None:
+    rows = rows_of(np.where(np.arange(100) < 5, 0.0, 1.0))
+    names = [f"{index:04}" for index in range(100)]
+    metric, number = of_counts(mean, rows, names)
+    bca, percentile = (
+        bca95_of(metric, leaving_out(mean, rows, names)),
+        interval95_of(metric, number),
+    )
+    assert bca is not None
+    assert percentile is not None
+    assert bca[0] < percentile[0]
+
+
+def test_leaving_out_a_group_is_the_metric_of_the_others() -> None:
+    rows, groups = clustered(7, 3, seed=2)
+    found = leaving_out(mean, rows, groups)
+    for value, name in zip(found, sorted(set(groups)), strict=True):
+        others = [row[0] for row, group in zip(rows, groups, strict=True) if group != name]
+        assert value == pytest.approx(np.mean(others))
+
+
+# ---------------------------------------------------------------- paired tests
+
+
+def every_swap(groups: int) -> Array:
+    return np.array(list(itertools.product((0.0, 1.0), repeat=groups)))
+
+
+def test_p_is_that_of_an_exact_enumeration() -> None:
+    generator = np.random.default_rng(3)
+    groups = [f"group {index // 2}" for index in range(16)]
+    a, b = rows_of(generator.random(16)), rows_of(generator.random(16) + 0.15)
+    swapped, number = of_swaps(mean, a, b, groups)
+    assert number == 8
+    plain = []
+    for mask in every_swap(8):
+        swap = np.repeat(mask, 2)[:, None] == 1
+        plain.append(mean(np.where(swap, a, b).sum(0)) - mean(np.where(swap, b, a).sum(0)))
+    np.testing.assert_allclose(swapped(every_swap(8)), plain, atol=1e-12)
+    observed = plain[0]
+    exact = [
+        np.mean(np.abs(plain) >= abs(observed) - 1e-12),
+        np.mean(np.array(plain) <= observed + 1e-12),
+        np.mean(np.array(plain) >= observed - 1e-12),
+    ]
+    found = permutation_test(swapped, number)
+    assert [found.two_sided, found.below, found.above] == pytest.approx(exact, abs=0.015)
+
+
+def test_a_median_is_swapped_as_sums_are() -> None:
+    generator = np.random.default_rng(4)
+    groups = [f"group {index // 2}" for index in range(12)]
+    a, b = generator.random((12, 1)), generator.random((12, 1))
+    swapped, number = of_swaps_by_weights(weighted_median, a, b, groups)
+    assert number == 6
+    for mask, found in zip(every_swap(6), swapped(every_swap(6)), strict=True):
+        swap = np.repeat(mask, 2)[:, None] == 1
+        one, other = np.where(swap, b, a), np.where(swap, a, b)
+        ones = np.ones(12)
+        assert found == weighted_median(ones, other) - weighted_median(ones, one)
+
+
+def test_equal_runs_have_p_one_and_unequal_ones_never_zero() -> None:
+    rows, groups = clustered(30, 2, seed=1)
+    same = permutation_test(*of_swaps(mean, rows, rows, groups))
+    assert (same.two_sided, same.below, same.above) == (1, 1, 1)
+    best = permutation_test(*of_swaps(mean, rows * [0, 1], rows * [0, 1] + [1, 0], groups))
+    assert best.two_sided == best.above == 1 / 10_001
+    assert best.below == 1
+
+
+def test_p_does_not_depend_on_the_order_of_samples() -> None:
+    a, groups = clustered(30, 3, seed=1)
+    b, _ = clustered(30, 3, seed=2)
+    order = np.random.default_rng(0).permutation(len(a))
+    names = [groups[index] for index in order]
+    found = permutation_test(*of_swaps(mean, a, b, groups), swaps=500)
+    assert found == permutation_test(*of_swaps(mean, a[order], b[order], names), swaps=500)
+
+
+def test_p_is_uniform_where_nothing_differs() -> None:
+    generator = np.random.default_rng(5)
+    groups = [f"{index:03}" for index in range(60)]
+    low = 0
+    for _ in range(300):
+        a, b = (rows_of(generator.random(60)) for _ in "ab")
+        low += permutation_test(*of_swaps(mean, a, b, groups), swaps=200).below < 0.05
+    assert 5 <= low <= 27  # 15 expected
+
+
+def test_holm_against_a_case_by_hand() -> None:
+    # sorted .01 .02 .03 .20: 4 x .01, 3 x .02, then 2 x .03 = .06 is no less, .20
+    assert holm([0.03, 0.01, 0.20, 0.02]) == pytest.approx([0.06, 0.04, 0.20, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_standard_error_is_that_of_paired_differences() -> None:
+    generator = np.random.default_rng(6)
+    a = generator.random(400)
+    b = a + generator.normal(0, 0.1, 400)
+    groups = [f"{index:03}" for index in range(400)]
+    (of_a, number), (of_b, _) = (of_counts(mean, rows_of(x), groups) for x in (a, b))
+    error = standard_error_of_difference(of_a, of_b, number)
+    assert error == pytest.approx(np.std(b - a, ddof=1) / 20, rel=0.1)
+
+
+def test_the_detectable_difference_is_some_2_8_standard_errors() -> None:
+    assert detectable_difference(0.0, 0.0, 0.0, 100) == 0.0
+    many = detectable_difference(0.01, 0.0196, 0.0, 10**9)
+    assert many == pytest.approx(0.028, abs=2e-5)
+    few = detectable_difference(0.01, 0.0196, 0.0, 50)
+    assert few == pytest.approx(1.96 * math.sqrt(0.01**2 + few**2 / 50) + 0.00842, abs=1e-5)
+    assert few > many
+    for critical in (0.0, 499.5, math.nan):  # of a median that jumps, say
+        assert 0.028 <= detectable_difference(0.01, critical, 0.0, 10**9) < 0.034
+
+
+def test_the_critical_difference_is_the_least_that_is_called_real() -> None:
+    generator = np.random.default_rng(9)
+    groups = [f"{index:03}" for index in range(100)]
+    a, b = (rows_of(generator.random(100) < 0.5) for _ in "ab")
+    swapped, number = of_swaps(mean, a, b, groups)
+    critical = permutation_test(swapped, number).critical
+    sizes = np.abs(swapped(generator.integers(0, 2, (20_000, number)).astype(float)))
+    assert np.mean(sizes > critical) < 0.05
+    assert np.mean(sizes > critical - 0.0201) > 0.05  # one step less

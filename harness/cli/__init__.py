@@ -18,6 +18,10 @@ _VERBS = {
     "ls": "List tasks, data sets, models, and who can do what.",
     "train": "Train a bundled model on a data set.",
     "data": "Look at a data set's samples, or check its files.",
+    "conformance": "Hold our metrics, or any scorer, against known pitfalls.",
+    "compare": "Say whether one run is better than another, and where.",
+    "check": "Fail where a run really dropped below its reference, for CI.",
+    "reproduce": "Run a run again and say whether its predictions are the same.",
 }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.evaluate import Finished
 
 _FEW_GROUPS = 30
-_WIDTH = 96  # columns where there is no terminal to ask
+WIDTH = 96  # columns where there is no terminal to ask
 
 
 def show(finished: Finished, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def show(finished: Finished, as_json: bool) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+        console = Console(highlight=False, width=WIDTH)
     _print(console, finished.result)
     console.print(f"  run        {finished.path}", soft_wrap=True, markup=False)
 
@@ -53,7 +53,7 @@ def show_all(
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+        console = Console(highlight=False, width=WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(f"  {model}", no_wrap=True)
     table.add_column("metric", no_wrap=True)
@@ -80,7 +80,7 @@ def plain_table(result: dict[str, Any]) -> str:
     """The table as text without colours."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=_WIDTH, highlight=False)
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False)
     _print(console, result)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
@@ -228,6 +228,10 @@ def _closing_lines(result: dict[str, Any]) -> Iterator[str]:
         f"{coverage[name]:,} {name}" for name in ("scored", "missing", "failed", "invalid")
     )
     yield f"coverage   {counts}"
+    for name, entry in result["metrics"].items():
+        if "bounds" in entry:
+            worst, best = (_number(bound, entry["percent"]) for bound in entry["bounds"])
+            yield f"bounds     {name}: {worst} if the rest is wrong, {best} if it is right"
     for note in result["data"].get("notes", ()):
         yield f"data       {note}"
     yield f"signature  {result['metrics'][result['primary']]['signature']}"

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 )
 @click.option("--restart", is_flag=True, help="Start anew where a stopped training would go on.")
 @click.option("--no-eval", is_flag=True, help="Do not measure the result on the test part.")
+@click.option(
+    "--pretrain",
+    is_flag=True,
+    help="Learn from the tasks' texts and captions alone, for later trainings to start from "
+    "(--set start=DIR). Measures no task.",
+)
 def command(
     tasks: tuple[str, ...],
     model: str,
@@ -52,6 +58,7 @@ def command(
     options: tuple[str, ...],
     restart: bool,
     no_eval: bool,
+    pretrain: bool,
 ) -> None:
     """Train a model on a data set's train part, and measure it on its test part.
 
@@ -65,11 +72,12 @@ def command(
     from .show import show
 
     model_spec = find_model(model)
-    specs = _tasks_of(tasks, model_spec)
+    specs = _tasks_of(tasks, model_spec, pretrain)
     names = [f"{task.name}/{data.name}" for task, data in specs]
     changes = dict(_name_and_value(option) for option in options)
     parts = [_open(task, data, data_dir, limit) for task, data in specs]
-    folder = output or Path("trained") / f"{model_spec.name}--{names[0].replace('/', '--')}"
+    named = "pretraining" if pretrain else names[0].replace("/", "--")
+    folder = output or Path("trained") / f"{model_spec.name}--{named}"
     folder.mkdir(parents=True, exist_ok=True)
     request = TrainRequest(
         **vars(parts[0]),
@@ -81,22 +89,27 @@ def command(
         options=changes,
         also=tuple(parts[1:]),
     )
-    load_attribute(model_spec.train)(request)
+    load_attribute(model_spec.pretrain if pretrain else model_spec.train)(request)
     click.echo(f"weights: {folder}")
-    if no_eval:
+    if no_eval or pretrain:
         return
     for finished in measure(folder, names, model_spec.name, data_dir, request.device, seed):
         show(finished, as_json=False)
 
 
-def _tasks_of(tasks: Sequence[str], model: ModelSpec) -> list[tuple[TaskSpec, DatasetSpec]]:
-    """BadInput where the model cannot be trained for one of them, or not for several."""
+def _tasks_of(
+    tasks: Sequence[str], model: ModelSpec, pretrain: bool
+) -> list[tuple[TaskSpec, DatasetSpec]]:
+    """BadInput where the model cannot be trained for one of them, or not for several. Pretraining
+    takes the texts of any task."""
     from harness.errors import BadInput
     from harness.registry import can_do, find_task
 
     specs = [find_task(task) for task in tasks]
+    if pretrain and not model.pretrain:
+        raise BadInput(f"model {model.name} has no pretraining: leave out --pretrain")
     for task, _ in specs:
-        if not model.train or not can_do(model, task):
+        if not pretrain and not (model.train and can_do(model, task)):
             raise BadInput(f"model {model.name} cannot be trained for {task.name}")
     if len(specs) > 1 and not model.trains_together:
         raise BadInput(f"model {model.name} is trained for one task at a time: give one --task")

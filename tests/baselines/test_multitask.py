@@ -22,8 +22,8 @@ from harness.baselines.multitask_folder import (
 )
 from harness.baselines.multitask_learning import Seer
 from harness.baselines.multitask_model import MOMENTS, MultitaskModel, load_vilbert, load_vlbert
-from harness.baselines.multitask_vision import VisionConfig
-from harness.baselines.region_encoder import RegionConfig
+from harness.baselines.multitask_vision import Vision, VisionConfig
+from harness.baselines.region_encoder import RegionConfig, find_regions
 from harness.baselines.vilbert import ViLBertConfig
 from harness.baselines.visual_encoder import VisualConfig
 from harness.baselines.vlbert import VLBertConfig
@@ -32,7 +32,9 @@ from harness.errors import BadInput
 from harness.types import (
     Answer,
     Choice,
+    Expression,
     LoadRequest,
+    Model,
     ModelDescription,
     NamedBox,
     Picture,
@@ -87,6 +89,7 @@ def config_of(name: ModelName, words: int, **changes: Any) -> MultitaskConfig:
         VisualConfig(side=16, channels=(4, 8), stem=4, size=8, narrow=4, frames=8),
         appearance_size=8,
         moment_lengths=(2, 3, 5),
+        frames=2,
     )
     return replace(MultitaskConfig(name, network, vision, ANSWERS, TRAINED_ON), **changes)
 
@@ -234,6 +237,46 @@ def test_given_candidates_are_all_ranked(name: ModelName) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_likeliest_window_comes_first(name: ModelName, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole clip, row 0, is no moment, however likely."""
+    model, query = model_of(name), inputs_of("moments", 1)[0]
+    monkeypatch.setattr(
+        model.seer.network, "region_logits", lambda *_: torch.tensor([[9.0, 1.0, 3.0, 2.0]])
+    )
+    candidates = ((0.0, 1.0), (1.0, 2.0), (2.0, 3.0))
+    found = model.find_moments([replace(query, candidates=candidates)])[0]
+    assert found == [candidates[1], candidates[2], candidates[0]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_likeliest_real_region_is_located(
+    name: ModelName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, expression = model_of(name), inputs_of("expressions", 1)[0]
+    boxes = find_regions(expression.visual, model.config.vision.regions).boxes
+    plain = Expression(plain_picture(), "it")
+    logits = torch.arange(len(boxes)).float().expand(2, -1)
+    monkeypatch.setattr(model.seer.network, "region_logits", lambda *_: logits)
+    assert model.locate([expression, plain]) == [tuple(boxes[-1]), (0.0, 0.0, 50.0, 40.0)]
+
+
+def test_windows_are_looked_at_in_their_order_after_the_whole_clip() -> None:
+    vision = Vision(config_of("vlbert", 1).vision).eval()
+    clips = torch.randint(0, 255, (2, 8, 16, 16, 3), dtype=torch.uint8)
+    windows = torch.tensor([[0, 2], [3, 8]])
+    with torch.no_grad():
+        looked = vision.look_at_windows(clips, windows)
+        alone = vision.look_at_windows(clips, windows[1:])
+    for boxes in looked.boxes.tolist():
+        assert boxes == [[0, 0, 8, 1], [0, 0, 2, 1], [3, 0, 8, 1]]
+    assert looked.sizes.tolist() == [[8, 1], [8, 1]]
+    assert looked.mask.all()
+    for place, row in ((0, 0), (1, 2)):
+        assert torch.allclose(alone.appearance[:, place], looked.appearance[:, row], atol=1e-5)
+    assert not torch.allclose(looked.appearance[:, 1], looked.appearance[:, 2], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_texts_longer_than_the_model_reads_are_cut(name: ModelName) -> None:
     model, picture = model_of(name), inputs_of("vqa", 1)[0].visual
     endless = "red " * 500
@@ -262,7 +305,7 @@ def test_bfloat16_predicts_near_what_float32_does(name: ModelName) -> None:
         predictions(model)
     scores = [m.score_pairs([i.visual for i in asked], asked[0].texts) for m in (whole, half)]
     assert np.abs(scores[0] - scores[1]).max() < 0.2
-    assert not np.array_equal(*scores)
+    assert not np.array_equal(scores[0], scores[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
@@ -283,18 +326,12 @@ def test_the_blind_decode_no_picture(name: ModelName, dtype: torch.dtype) -> Non
 
 
 def test_weights_without_answers_say_so() -> None:
-    changed = {"answers": (), "trained_on": ("retrieval/toybox",)}
-    model = model_of(
-        "vlbert",
-        network=replace(config_of("vlbert", 1).network, vocab_size=len(words()), answers=1),
-        **changed,
-    )
+    words = len(learn_vocabulary([TEXT]).words)
+    network = replace(config_of("vlbert", words).network, answers=1)
+    trained_on = ("retrieval/toybox",)
+    model = model_of("vlbert", network=network, answers=(), trained_on=trained_on)
     with pytest.raises(BadInput, match="trained on retrieval/toybox have no answers"):
         model.answer(inputs_of("vqa", 1))
-
-
-def words() -> list[str]:
-    return learn_vocabulary([TEXT]).words
 
 
 def test_weights_that_see_no_clips_say_so() -> None:
@@ -305,7 +342,7 @@ def test_weights_that_see_no_clips_say_so() -> None:
         model.score_pairs([inputs_of("video_retrieval", 1)[0].visual], ["red"])
 
 
-LOADERS: dict[str, Callable[[LoadRequest], MultitaskModel]] = {
+LOADERS: dict[str, Callable[[LoadRequest], Model]] = {
     "vlbert": load_vlbert,
     "vilbert": load_vilbert,
 }

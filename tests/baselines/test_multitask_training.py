@@ -1,57 +1,29 @@
-"""Training VL-BERT and ViLBERT for several tasks: what batches hold, going on after a stop, and
+"""Training VL-BERT and ViLBERT for several tasks: one set of weights, going on after a stop, and
 what is refused."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from harness.baselines.multitask_examples import (
-    Collator,
-    Example,
-    Kind,
     OneKindBatches,
-    Reader,
-    kind_of,
-    of_other_pictures,
-    pad_choices,
-    texts_of,
 )
 from harness.baselines.multitask_folder import read_folder
 from harness.baselines.multitask_recipes import recipe_for
-from harness.baselines.multitask_vision import VisionConfig, frames_as_regions, moments_of
-from harness.baselines.nce_inputs import rows_of_tags
-from harness.baselines.region_encoder import RegionConfig
 from harness.baselines.train_multitask import train_vilbert, train_vlbert, train_vlbert_blind
 from harness.baselines.training import CurveTrainer
-from harness.baselines.visual_encoder import VisualConfig
-from harness.baselines.words import Vocabulary, learn_vocabulary
 from harness.errors import BadInput
-from harness.tasks.targets import (
-    BoxTarget,
-    MomentTarget,
-    RetrievalTarget,
-    VcrTarget,
-    VqaTarget,
-)
 from harness.types import (
-    CaptionedVisual,
     Dataset,
-    Expression,
-    NamedBox,
-    Picture,
-    ReasonedQuestion,
-    RegionAnnotation,
-    Sample,
     TrainPart,
     TrainRequest,
 )
@@ -96,12 +68,17 @@ def part(task: str, split: str, count: int) -> Dataset:
     return replace(dataset, samples=dataset.samples[:count])
 
 
-def request(output: Path, *tasks: str, validated: int = 2, **changes: str) -> TrainRequest:
+def _names(task: str) -> tuple[str, str]:
+    name, _, dataset = task.partition("/")
+    return name, dataset
+
+
+def request(output: Path, *tasks: str, **changes: str) -> TrainRequest:
     parts = [
         TrainPart(
-            *task.split("/"),
+            *_names(task),
             part(task, "train", 8),
-            part(task, "val", validated) if validated else None,
+            part(task, "val", 2),
         )
         for task in tasks
     ]
@@ -117,217 +94,6 @@ def request(output: Path, *tasks: str, validated: int = 2, **changes: str) -> Tr
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = read_folder(folder)[0].state_dict()
     return state
-
-
-# ---------------------------------------------------------------- batches of one kind
-
-
-KINDS: list[Kind] = ["answers"] * 7 + ["pairs"] * 5 + ["answers"] * 2 + ["moments"]
-SIZES: dict[Kind, int] = {"answers": 4, "pairs": 2, "moments": 8}
-
-
-def epoch_of(seed: int, epoch: int, batches: OneKindBatches | None = None) -> list[list[int]]:
-    batches = batches or OneKindBatches(KINDS, SIZES, seed)
-    batches.set_epoch(epoch)
-    return list(batches)
-
-
-def test_each_batch_is_of_one_kind_and_every_example_comes_once_an_epoch() -> None:
-    found = epoch_of(0, 0)
-    assert sorted(place for batch in found for place in batch) == list(range(len(KINDS)))
-    assert len(found) == len(OneKindBatches(KINDS, SIZES, 0)) == 3 + 3 + 1
-    for batch in found:
-        (kind,) = {KINDS[place] for place in batch}
-        assert len(batch) <= SIZES[kind]
-
-
-def test_the_order_depends_on_the_seed_and_the_epoch_alone() -> None:
-    straight = OneKindBatches(KINDS, SIZES, 3)
-    torch.manual_seed(0)
-    epochs = [epoch_of(3, epoch, straight) for epoch in range(3)]
-    torch.manual_seed(1)
-    assert epoch_of(3, 2) == epochs[2]  # as a training that goes on there
-    assert epochs[0] != epochs[1] != epochs[2]
-    assert epoch_of(4, 0) != epochs[0]
-
-
-# ---------------------------------------------------------------- what batches hold
-
-RED, BLUE = (5, 5, 25, 25), (40, 10, 60, 20)  # the larger one is region 1
-
-
-def picture(name: str, blue: bool = True) -> Picture:
-    pixels = np.full((50, 70, 3), 90, dtype=np.uint8)
-    for (x1, y1, x2, y2), colour in ((RED, (250, 20, 20)), (BLUE, (20, 20, 250)))[: 1 + blue]:
-        pixels[y1:y2, x1:x2] = colour
-    return Picture(name, lambda: pixels)
-
-
-def dataset_of(inputs: Sequence[Any], targets: Sequence[Any], **changes: Any) -> Dataset:
-    samples = [
-        Sample(str(place), asked, target, asked.visual.id)
-        for place, (asked, target) in enumerate(zip(inputs, targets, strict=True))
-    ]
-    return Dataset("made-up", "train", samples, "0" * 64, **changes)
-
-
-def with_clips() -> VisionConfig:
-    visual = VisualConfig(side=16, channels=(4, 8), stem=4, size=8, narrow=4, frames=8)
-    return VisionConfig(RegionConfig(side=16), visual, 8, moment_lengths=(2, 3, 5))
-
-
-def batch_of(
-    dataset: Dataset, labels: dict[str, int] | None = None, draw: int = 1
-) -> tuple[dict[str, Any], Vocabulary, list[Example]]:
-    vocabulary = learn_vocabulary(texts_of(dataset))
-    answers = {answer: place for place, answer in enumerate(dataset.answers)}
-    examples = Reader(vocabulary, with_clips(), answers, labels or {}).examples_of(dataset)
-    collate = Collator(
-        with_clips(),
-        {kind_of(dataset): draw},
-        rows_of_tags(vocabulary),
-        len(answers),
-        len(labels or {}),
-    )
-    torch.manual_seed(0)
-    return collate(examples), vocabulary, examples
-
-
-def annotations_of(shown: Picture) -> list[RegionAnnotation]:
-    found = [RegionAnnotation(RED, ("red", "square"))]
-    return [*found, RegionAnnotation(BLUE, ("blue",))] if shown.id == "both" else found
-
-
-def test_overlaps_and_labels_stand_on_the_right_regions() -> None:
-    asked = [
-        Expression(picture("one", blue=False), "the red thing"),
-        Expression(picture("both"), "the blue thing"),
-        Expression(picture("both"), "the red one"),
-    ]
-    targets = [BoxTarget(box) for box in ((5.0, 5.0, 25.0, 25.0), BLUE, RED)]
-    labels = {"blue": 0, "red": 1, "square": 2}
-    dataset = dataset_of(asked, targets, region_annotations=annotations_of)
-    batch, vocabulary, _ = batch_of(dataset, labels, draw=2)
-    assert batch["kind"] == "regions"
-    assert batch["rows"].tolist() == [0, 1, 1]
-    assert batch["mask"].tolist() == [[True, True, False], [True, True, True]]
-    assert batch["boxes"][1].tolist() == [[0, 0, 70, 50], [*map(float, RED)], [*map(float, BLUE)]]
-    assert not batch["tags"].any()
-    word = vocabulary.words.index("blue")
-    for text, overlaps in zip(batch["texts"].tolist(), batch["overlaps"].tolist(), strict=True):
-        meant = 2 if word in text else 1
-        assert overlaps[meant] == 1.0
-        assert overlaps[0] == pytest.approx((200 if meant == 2 else 400) / 3500)
-        assert sum(overlaps) == pytest.approx(1 + overlaps[0])
-    assert batch["labels"][0].tolist() == [[0, 0, 0], [0, 1, 1], [0, 0, 0]]
-    assert batch["labels"][1].tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 0]]
-
-
-def test_foils_are_the_same_words_or_another_pictures_text() -> None:
-    asked = [
-        CaptionedVisual(picture("a"), ("red left of blue", "two things"), ("blue left of red", "")),
-        CaptionedVisual(picture("b"), ("one red thing", "red alone"), ("", "")),
-        CaptionedVisual(picture("c"), ("nothing",), ()),
-    ]
-    dataset = dataset_of(asked, [RetrievalTarget(2)] * 3)
-    batch, vocabulary, examples = batch_of(dataset, draw=2)
-    own = [{text.ids for text in example.texts} for example in examples]
-    rows, others = batch["rows"], batch["others"]
-    assert batch["kind"] == "pairs"
-    assert len(rows) == 5
-    assert (rows[others] == (rows + 1) % 3).all()
-    said = [tuple(ids[ids > 0].tolist()) for ids in batch["texts"]]
-    foils = [tuple(ids[ids > 0].tolist()) for ids in batch["foils"]]
-    turned = {
-        tuple(vocabulary.encode(text, 48)): tuple(vocabulary.encode(foil, 48))
-        for text, foil in [("red left of blue", "blue left of red")]
-    }
-    for place, (text, foil) in enumerate(zip(said, foils, strict=True)):
-        assert foil not in own[int(rows[place])]
-        assert foil == turned.get(text, said[int(others[place])])
-
-
-def test_texts_of_other_pictures_are_never_of_the_same() -> None:
-    rows = torch.tensor([0, 0, 0, 1, 2, 2])
-    assert of_other_pictures(rows).tolist() == [3, 3, 3, 4, 0, 1]
-    assert of_other_pictures(torch.tensor([0, 1, 2])).tolist() == [1, 2, 0]
-    assert of_other_pictures(torch.tensor([0])).tolist() == [0]
-
-
-def test_tags_number_the_named_things_and_words_name_their_regions() -> None:
-    things = (NamedBox(BLUE, "square"), NamedBox(RED, "square"))
-    asked = [
-        ReasonedQuestion(
-            picture("both"), "is [1] red?", ("[0,1] are", "no"), ("so", "[0]"), things, "no"
-        ),
-        ReasonedQuestion(picture("one"), "is [0]?", ("a", "b"), ("c", "d"), things[:1], "a"),
-    ]
-    batch, vocabulary, _ = batch_of(dataset_of(asked, [VcrTarget(1, 0), VcrTarget(0, 1)]), draw=2)
-    assert batch["tags"].tolist() == [[0, 1, 2], [0, 1, 0]]
-    assert batch["boxes"][0].tolist()[1:] == [[*map(float, BLUE)], [*map(float, RED)]]
-    assert batch["choices"].shape[:2] == (4, 2)
-    assert sorted(batch["right"].tolist()) == [0, 0, 1, 1]
-    named = batch["named"]
-    assert named[vocabulary.words.index("tag0")] == 1
-    assert named[vocabulary.words.index("tag1")] == 2
-    assert named.sum() == 3
-
-
-def test_unequal_numbers_of_choices_are_filled_with_empty_ones() -> None:
-    found = pad_choices([[[1, 2], [3]], [[4], [5], [6, 7, 8]]])
-    assert found.tolist() == [
-        [[1, 2, 0], [3, 0, 0], [0, 0, 0]],
-        [[4, 0, 0], [5, 0, 0], [6, 7, 8]],
-    ]
-
-
-def test_windows_overlap_the_nearest_right_moment() -> None:
-    dataset = part("temporal-localization/toybox", "train", 1)
-    sample = dataset.samples[0]
-    second = sample.input.visual.duration / 8  # a frame
-    moments = ((0.0, 2 * second), (5 * second, 8 * second))
-    changed = replace(dataset, samples=[replace(sample, target=MomentTarget(moments))])
-    batch, _, _ = batch_of(changed)
-    windows = moments_of(with_clips()).tolist()
-    overlaps = batch["overlaps"][0].tolist()
-    assert len(overlaps) == 1 + len(windows)
-    found = dict(zip(map(tuple, windows), overlaps[1:], strict=True))
-    assert overlaps[0] == 0  # the whole clip is no moment
-    assert found[0, 2] == found[5, 8] == 1.0
-    assert found[0, 3] == pytest.approx(2 / 3)
-    assert found[3, 5] == 0.0
-    assert batch["windows"].tolist() == windows
-    assert frames_as_regions(with_clips()).tolist() == [[i, i + 1] for i in range(8)]
-
-
-def _changed(target: Any) -> Any:
-    if isinstance(target, VqaTarget):
-        return VqaTarget(("no",) if target.answers[0] != "no" else ("yes",))
-    if isinstance(target, VcrTarget):
-        return VcrTarget((target.answer + 1) % 4, (target.reason + 1) % 4)
-    if isinstance(target, BoxTarget):
-        return BoxTarget((0.0, 0.0, 95.0, 95.0))
-    return MomentTarget(((0.0, 1.0),))
-
-
-@pytest.mark.parametrize(
-    ("task", "led_to"),
-    [
-        ("vqa/toybox", "targets"),
-        ("vqa/toybox-vcr", "right"),
-        ("spatial-localization/toybox", "overlaps"),
-        ("temporal-localization/toybox", "overlaps"),
-    ],
-)
-def test_no_target_is_read_into_an_input(task: str, led_to: str) -> None:
-    dataset = part(task, "train", 6)
-    samples = [replace(sample, target=_changed(sample.target)) for sample in dataset.samples]
-    other = batch_of(replace(dataset, samples=samples), draw=3)[0]
-    batch = batch_of(dataset, draw=3)[0]
-    assert batch.keys() == other.keys()
-    for name, value in batch.items():
-        same = value == other[name] if name == "kind" else torch.equal(value, other[name])
-        assert same is (name != led_to), name
 
 
 # ---------------------------------------------------------------- training
@@ -360,6 +126,14 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(
 ) -> None:
     tasks = ("vqa/toybox", "retrieval/toybox", "spatial-localization/toybox")
     asked = {"answers_draw": "1", "dropout": "0.1"}  # drawn by chance, so chance must go on too
+    epochs: list[int] = []
+    batches_of = OneKindBatches.__iter__
+
+    def noting_the_epoch(self: OneKindBatches) -> Iterator[list[int]]:
+        epochs.append(self.epoch)
+        return batches_of(self)
+
+    monkeypatch.setattr(OneKindBatches, "__iter__", noting_the_epoch)
     TRAIN[name](request(tmp_path / "straight", *tasks, **asked))
     with monkeypatch.context() as patch:
         evaluate = CurveTrainer.evaluate
@@ -373,6 +147,7 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(
         with pytest.raises(KeyboardInterrupt):
             TRAIN[name](request(tmp_path / "stopped", *tasks, **asked))
     TRAIN[name](request(tmp_path / "stopped", *tasks, **asked))
+    assert epochs == [0, 1, 0, 1, 1]  # straight, stopped, gone on
     straight, stopped = weights_of(tmp_path / "straight"), weights_of(tmp_path / "stopped")
     assert straight.keys() == stopped.keys()
     for place, value in straight.items():
@@ -389,7 +164,7 @@ def test_the_blind_are_trained_without_a_picture(tmp_path: Path) -> None:
     def refuse() -> Any:
         raise AssertionError("a picture was read")
 
-    asked = request(tmp_path, "vqa/toybox", validated=0, epochs="1")
+    asked = replace(request(tmp_path, "vqa/toybox", epochs="1"), validation=None)
     hidden = [
         replace(s, input=replace(s.input, visual=replace(s.input.visual, read=refuse)))
         for s in asked.train.samples
@@ -409,7 +184,7 @@ def refused(cli: Cli, *arguments: str) -> str:
     done = cli("train", *arguments)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    return cast(str, done.stderr)
+    return done.stderr
 
 
 def test_models_of_one_task_are_not_trained_for_two(cli: Cli) -> None:

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.baselines import bert, vlbert
-from harness.baselines.region_encoder import RegionConfig, find_regions
 from harness.baselines.vlbert import (
     RegionProjection,
     VLBertForVQA,
@@ -22,8 +21,6 @@ from harness.baselines.vlbert import (
     soft_targets,
     vqa_loss,
 )
-from harness.baselines.vlbert_vqa import VLBertAnswerer, load_answerer, read_folder
-from harness.types import LoadRequest, Picture, Question
 
 SMALL = Path(__file__).parents[1] / "parity" / "vlbert_vqa_small.safetensors"
 
@@ -88,14 +85,6 @@ def test_the_order_of_regions_does_not_matter_but_what_is_where_does(golden: Any
     assert ((mismatched - expected).abs() > 100 * tolerance(expected)).any()
 
 
-def test_the_order_of_words_matters(tiny_weights: Callable[..., Path]) -> None:
-    model = read_folder(tiny_weights())[0].eval().model
-    words, visuals = torch.tensor([[6, 7, 8], [8, 7, 6]]), torch.ones(2, 1, 16)
-    with torch.inference_mode():
-        logits = model(words, visuals, torch.ones(2, 1, dtype=torch.bool))
-    assert (logits[0] - logits[1]).abs().max() > 1e-2
-
-
 def test_the_answer_is_read_off_the_mask(golden: Any) -> None:
     seen: dict[str, Tensor] = {}
     model: VLBertForVQA = golden.model
@@ -124,14 +113,6 @@ def test_a_question_becomes_two_sentences_with_a_mask_for_the_answer(golden: Any
     assert segments.tolist()[1][:5] == [0, 0, 0, 1, 1]
     assert real.sum(dim=1).tolist() == [7, 5]
     assert answer_at.tolist() == [5, 3]
-
-
-def test_a_model_of_one_layer_works(tiny_weights: Callable[..., Path]) -> None:
-    network, vocabulary, config = read_folder(tiny_weights(num_hidden_layers=1))
-    logits = network.model(
-        torch.tensor([[vocabulary.mask]]), torch.zeros(1, 1, 16), torch.ones(1, 1, dtype=torch.bool)
-    )
-    assert logits.shape == (1, len(config.answers))
 
 
 # ---------------------------------------------------------------- mistakes that must show
@@ -372,100 +353,3 @@ def test_at_the_start_pictures_contribute_nothing(golden: Any) -> None:
     with_picture = golden.logits()
     golden.appearance = golden.appearance + 3.0
     assert torch.equal(golden.logits(), with_picture)
-
-
-# ---------------------------------------------------------------- the answerer
-
-
-def answerer(folder: Path, name: str = "vlbert") -> VLBertAnswerer:
-    return load_answerer(LoadRequest("vqa", "toybox", weights=folder), name)
-
-
-def noise(name: str, seed: int, height: int = 40, width: int = 60) -> Picture:
-    pixels = np.full((height, width, 3), 128, dtype=np.uint8)
-    generator = np.random.default_rng(seed)
-    for _ in range(1 + seed % 4):
-        y, x = int(generator.integers(0, height - 12)), int(generator.integers(0, width - 12))
-        pixels[y : y + 10, x : x + 10] = generator.integers(0, 256, 3)
-    return Picture(name, lambda: pixels)
-
-
-def unreadable() -> Picture:
-    def read() -> Any:
-        raise AssertionError("a blind model looked at a picture")
-
-    return Picture("unreadable", read)
-
-
-def test_a_blind_answerer_never_reads_a_picture(tiny_weights: Callable[..., Path]) -> None:
-    blind = answerer(tiny_weights("none"), "vlbert-blind")
-    asked = [Question(unreadable(), f"How many {n}?") for n in range(3)]
-    assert len(blind.answer(asked)) == 3
-    assert find_regions(unreadable(), RegionConfig(kind="none")).boxes.shape == (1, 4)
-
-
-@pytest.mark.parametrize("regions", ["segments", "grid"])
-def test_a_seeing_answerer_depends_on_the_picture(
-    tiny_weights: Callable[..., Path], regions: str
-) -> None:
-    model = answerer(tiny_weights(regions))
-    given = model.answer([Question(noise(str(seed), seed), "Is it red?") for seed in range(8)])
-    assert len({answer.confidence for answer in given}) == 8
-
-
-@pytest.mark.parametrize("regions", ["segments", "grid", "none"])
-def test_an_answer_does_not_depend_on_what_is_asked_beside_it(
-    tiny_weights: Callable[..., Path], regions: str
-) -> None:
-    model = answerer(tiny_weights(regions))
-    pictures = [noise(str(seed), seed, 30 + 7 * seed) for seed in range(5)]
-    asked = [
-        Question(pictures[n % 5], "Is there " + "a red thing to the left " * (n % 3) + "?")
-        for n in range(15)
-    ]
-    together = model.answer(asked)
-    for question, expected in zip(asked, together, strict=True):
-        (alone,) = model.answer([question])
-        assert alone.text == expected.text
-        assert alone.confidence == pytest.approx(expected.confidence, abs=1.2e-5)
-
-
-def test_questions_about_one_picture_read_it_once(tiny_weights: Callable[..., Path]) -> None:
-    reads: list[int] = []
-    pixels = noise("one", 3).read()
-    picture = Picture("one", lambda: reads.append(1) or pixels)  # type: ignore[func-returns-value]
-    model = answerer(tiny_weights())
-    model.answer([Question(picture, f"How many {n}?") for n in range(4)])
-    model.answer([Question(picture, "Is it red?")])
-    assert len(reads) == 1
-
-
-def test_the_answer_is_the_greatest_logit_even_where_probabilities_round_to_one(
-    tiny_weights: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = answerer(tiny_weights())
-    logits = torch.tensor([[20.0, 18.0, 30.0, 25.0, -3.0]])
-    monkeypatch.setattr(model.network, "forward", lambda *given: logits)
-    (answer,) = model.answer([Question(noise("a", 0), "Is it red?")])
-    assert answer.text == model.config.answers[2]
-    assert answer.confidence == 1.0
-
-
-@pytest.mark.parametrize("text", ["", "?", "zzz qqq " * 100, "\u2028🦊", "[PAD] [MASK]", "\ud800"])
-def test_any_question_gets_an_answer(tiny_weights: Callable[..., Path], text: str) -> None:
-    model = answerer(tiny_weights())
-    (answer,) = model.answer([Question(noise("a", 0), text)])
-    assert answer.text in model.config.answers
-    assert answer.confidence is not None
-    assert 0 <= answer.confidence <= 1
-
-
-def test_what_is_saved_is_read_back(tiny_weights: Callable[..., Path]) -> None:
-    folder = tiny_weights()
-    network, vocabulary, config = read_folder(folder)
-    assert network.model.config == config.architecture
-    assert len(vocabulary.words) == config.architecture.vocab_size
-    assert all(value.dtype == torch.float32 for value in network.state_dict().values())
-    described = answerer(folder).description
-    assert described.weights_sha256
-    assert described.parameters == sum(value.numel() for value in network.parameters())

@@ -118,7 +118,7 @@ def test_a_model_that_cannot_do_the_task_gets_one_line(
     )
     said = line_of(cli("eval", "--task", "vqa", "--model", "tagger"))
     assert "tagger cannot do task vqa" in said
-    assert "chance, nce, oracle, prior, vlbert, vlbert-blind" in said
+    assert "chance, nce, oracle, prior, vilbert, vlbert, vlbert-blind" in said
 
 
 def test_a_broken_package_gets_one_line(cli: Cli, plugin: Callable[..., None]) -> None:
@@ -196,10 +196,11 @@ def test_truncated_weights_get_one_line(
 @pytest.mark.parametrize(
     ("changes", "tensor"),
     [
-        ({"hidden_size": 32}, "cnn.dense.weight"),
+        ({"hidden_size": 32}, "alignment.weight"),
         ({"intermediate_size": 64}, "intermediate.dense"),
         ({"num_hidden_layers": 3}, "encoder.layer.2"),
         ({"vocab_size": 99}, "word_embeddings"),
+        ({"appearance_size": 4}, "obj_downsample"),
         ({"answers": 6}, "final_mlp.2"),
     ],
     ids=str,
@@ -207,10 +208,11 @@ def test_truncated_weights_get_one_line(
 def test_weights_of_another_shape_get_one_line(
     cli: Cli, tiny_weights: Callable[..., Path], changes: dict[str, int], tensor: str
 ) -> None:
-    folder, other = tiny_weights(), tiny_weights(appearance_size=4, **changes)
+    folder, other = tiny_weights(), tiny_weights(**changes)
     shutil.copy(other / "model.safetensors", folder)
     said = evaluate_weights(cli, folder)
-    assert str(folder / "model.safetensors") in said
+    assert f"{folder / 'model.safetensors'}: network." in said
+    assert tensor in said
     assert "shape" in said or "is not in the model" in said
 
 
@@ -218,10 +220,10 @@ def test_weights_of_another_shape_get_one_line(
     "change",
     [
         lambda content: content.clear(),
-        lambda content: content["architecture"].update(layers=3),
-        lambda content: content["architecture"].update(hidden_size="16"),
-        lambda content: content["architecture"].update(num_attention_heads=3),
-        lambda content: content["regions"].update(kind="bubbles"),
+        lambda content: content["network"].update(layers=3),
+        lambda content: content["network"].update(hidden_size="16"),
+        lambda content: content["network"].update(num_attention_heads=3),
+        lambda content: content["vision"]["regions"].update(kind="bubbles"),
         lambda content: content["answers"].pop(),
         lambda content: content["answers"].append("more"),
     ],

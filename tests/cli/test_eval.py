@@ -232,7 +232,7 @@ def test_other_weights_and_another_config_are_another_run(
     assert key(shutil.copytree(folder, folder / "moved")) == base  # where they lie does not matter
     assert key(other) != base
     config = json.loads((folder / "config.json").read_text())
-    config["regions"]["most"] = 3
+    config["vision"]["regions"]["most"] = 3
     (folder / "config.json").write_text(json.dumps(config))
     assert key(folder) != base
 

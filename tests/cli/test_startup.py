@@ -37,7 +37,8 @@ def imported_by(folder: Path, *arguments: str) -> tuple[int, set[str]]:
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
-    for arguments in (["--help"], ["--version"], ["eval", "--help"], ["score", "--help"]):
+    verbs = ("eval", "score", "compare", "check", "reproduce")
+    for arguments in (["--help"], ["--version"], *([verb, "--help"] for verb in verbs)):
         code, imported = imported_by(tmp_path, *arguments)
         assert code == 0
         assert not imported & (HEAVY | {"numpy", "rich"}), arguments

@@ -1,194 +1,194 @@
-"""The cases of this folder, scored as `harness score` scores files; README.md explains them."""
+"""The cases of harness.conformance, scored as `harness score` scores files, and random ones;
+docs/conformance.md explains them."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
-from collections.abc import Callable
-from itertools import chain
+import random
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
+from harness.conformance.cases import (
+    CLOSE,
+    FAMILIES,
+    Case,
+    Reply,
+    families_of,
+    read_reply,
+    request_of,
+    verdict_of,
+    written_cases,
+)
+from harness.conformance.own import dataset_of, own_reply, write_results
+from harness.conformance.random_cases import random_cases
 from harness.errors import BadInput
 from harness.registry import find_task
 from harness.rescore import ScoreRequest, score_predictions
 from harness.specs import DatasetSpec
-from harness.tasks.targets import (
-    BoxTarget,
-    CaptionTarget,
-    ChunkTarget,
-    MomentTarget,
-    RetrievalTarget,
-    VcrTarget,
-    VqaTarget,
-)
-from harness.types import (
-    CaptionedVisual,
-    Clip,
-    Dataset,
-    Expression,
-    Json,
-    MomentQuery,
-    Picture,
-    Question,
-    ReasonedQuestion,
-    Sample,
-    Uncaptioned,
-)
+from harness.types import Dataset
 
-FOLDER = Path(__file__).parent
-FAMILIES = {
-    "boxes": "spatial-localization",
-    "captions": "captioning",
-    "didemo": "temporal-localization/didemo",
-    "moments": "temporal-localization",
-    "retrieval": "retrieval",
-    "vcr": "vqa/vcr",
-    "vqa": "vqa",
-}
-CLOSE = 1e-6
-FLOATS = ("NaN", "Infinity", "-Infinity")  # JSON has no such numbers
+CASES = written_cases()
+RANDOM_SEED = 20
 
 
-def cases() -> list[Json]:
-    files = sorted(FOLDER.glob("*.json"))
-    return [case for file in files for case in json.loads(file.read_text(encoding="utf-8"))]
+def case_named(id: str) -> Case:
+    return next(case for case in CASES if case.id == id)
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case["metric"] + " " + case["name"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.id} {case.metric}")
 def test_a_case_has_the_outcome_that_is_pinned(
-    case: Json, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = case["expect"]
     outcome = outcome_of(case, tmp_path, monkeypatch)
-    if isinstance(expected, str):
-        assert outcome == expected
+    if isinstance(case.expect, str):
+        assert outcome == case.expect
     else:
-        assert outcome == pytest.approx(expected, abs=CLOSE)
+        assert outcome == pytest.approx(case.expect, abs=CLOSE)
 
 
-def test_every_case_is_in_the_form_that_the_readme_describes() -> None:
-    for case in cases():
-        assert set(case) | {"official"} == {"name", "metric", "input", "expect", "why", "official"}
-        assert case["metric"].partition("/")[0] in FAMILIES, case["name"]
-        assert case["expect"] in ("error", "n/a") or isinstance(case["expect"], int | float)
-        assert "\n" not in case["why"] + case.get("official", "")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_our_metrics_meet_the_plain_references_on_random_cases(family: str) -> None:
+    for case in random_cases([family], 60, RANDOM_SEED):
+        reply = own_reply(request_of(case))
+        assert verdict_of(case, reply) == "pass", (case.id, case.metric, case.expect, str(reply))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_random_cases_are_of_every_metric_and_differ(family: str) -> None:
+    cases = random_cases([family], 60, RANDOM_SEED)
+    for metric in {case.metric for case in cases}:
+        outcomes = {case.expect for case in cases if case.metric == metric}
+        assert len(outcomes) >= 3, metric
+    assert random_cases([family], 60, RANDOM_SEED) == cases
+    assert random_cases([family], 60, RANDOM_SEED + 1) != cases
+    assert random_cases([family], 5, RANDOM_SEED) == cases[:5]  # one does not move the others
+
+
+def test_random_cases_do_not_touch_the_generator_that_others_use() -> None:
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    random_cases(["boxes"], 3, 0)
+    assert random.random() == expected
+
+
+def test_every_case_is_in_the_form_that_the_manual_describes() -> None:
+    for case in CASES:
+        assert case.expect in ("error", "n/a") or isinstance(case.expect, int | float)
+        assert "\n" not in case.why + case.official
+        assert case.pitfall.what
+        assert case.pitfall.source
         either = {"predictions", "targets"}, {"scores", "captions"}
-        assert set(case["input"]) - {"rules", "allow_missing"} in either, case["name"]
-    names = [(case["metric"].partition("/")[0], case["name"]) for case in cases()]
-    assert len(names) == len(set(names))
+        assert set(case.input) - {"rules", "allow_missing"} in either, case.id
+        json.dumps(request_of(case), allow_nan=False)
+    assert len(CASES) == 140
+    assert len({case.id for case in CASES}) == len(CASES)
+
+
+def test_every_pitfall_that_is_described_has_a_case() -> None:
+    from importlib.resources import files
+
+    for family in FAMILIES:
+        content = json.loads((files("harness.conformance") / f"{family}.json").read_text("utf-8"))
+        used = {case["pitfall"] for case in content["cases"]}
+        assert used == set(content["pitfalls"]), family
+
+
+def test_a_task_chooses_its_families() -> None:
+    assert families_of("vqa") == ["vqa", "vcr"]
+    assert families_of("vqa/vcr") == ["vcr"]
+    assert families_of("") == list(FAMILIES)
+    with pytest.raises(BadInput, match="there are some for captioning, vqa"):
+        families_of("chess")
+
+
+# ---------------------------------------------------------------- answers and verdicts
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "said"),
+    [
+        ({"scores": {"m": 0.25}}, "number", ""),
+        ({"scores": {"m": 1}}, "number", ""),
+        ({"scores": {"m": None}}, "n/a", ""),
+        ({"scores": {"m": "n/a"}}, "n/a", ""),
+        ({"error": "id 1\ntwice"}, "refused", "id 1 twice"),
+        ({"unsupported": "no such metric"}, "unsupported", "no such metric"),
+        ({"scores": {"m": float("nan")}}, "broken", "gave NaN"),
+        ({"scores": {"m": float("-inf")}}, "broken", "gave an infinite score"),
+        ({"scores": {"m": 10**400}}, "broken", "gave an infinite score"),
+        ({"scores": {"m": True}}, "broken", "gave 'True', which is no number"),
+        ({"scores": {"m": "0.5"}}, "broken", "gave '0.5', which is no number"),
+        ({"scores": {"other": 1}}, "broken", "gave no score of 'm'"),
+        ({"scores": [1]}, "broken", 'gave no "scores"'),
+        ({}, "broken", 'gave no "scores"'),
+    ],
+)
+def test_an_answer_is_read_or_called_what_it_is(
+    content: dict[str, object], kind: str, said: str
+) -> None:
+    reply = read_reply(content, "m")
+    assert (reply.kind, reply.said) == (kind, said)
+
+
+def test_only_the_documented_outcome_passes() -> None:
+    half, refused, absent = (
+        case_named("boxes/missing-id-allowed"),
+        case_named("boxes/missing-id"),
+        case_named("captions/one-image-cider"),
+    )
+    assert (half.expect, refused.expect, absent.expect) == (0.5, "error", "n/a")
+    verdicts = {
+        "number": ("pass", "fail", "fail"),
+        "refused": ("fail", "pass", "fail"),
+        "n/a": ("fail", "fail", "pass"),
+        "broken": ("fail", "fail", "fail"),
+        "lost": ("fail", "fail", "fail"),
+        "unsupported": ("unsupported",) * 3,
+    }
+    for kind, expected in verdicts.items():
+        reply = Reply(kind, 0.5)  # type: ignore[arg-type]
+        assert tuple(verdict_of(case, reply) for case in (half, refused, absent)) == expected
+    assert verdict_of(half, Reply("number", 0.5 + 2e-6)) == "fail"
+    assert verdict_of(half, Reply("number", 0.5 - 5e-7)) == "pass"
 
 
 # ---------------------------------------------------------------- a case as files to score
 
 
-def outcome_of(case: Json, folder: Path, monkeypatch: pytest.MonkeyPatch) -> float | str:
+def outcome_of(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> float | str:
     """The metric's value, "n/a", or "error" if the input is refused in one line."""
-    family, _, metric = case["metric"].partition("/")
-    given: Json = case["input"]
-    spec, _ = find_task(FAMILIES[family])
+    request = request_of(case)
+    spec, _ = find_task(case.task)
     cases_spec = DatasetSpec("cases", "made up", f"{__name__}:open_case", ("test",), "data-dir")
     found = dataclasses.replace(spec, breakdowns=()), cases_spec
     monkeypatch.setattr("harness.rescore.find_task", lambda name: found)
-    (folder / "case.json").write_text(json.dumps([family, given]), encoding="utf-8")
-    rules = {**given.get("rules", {}), **({"java-metrics": "off"} if family == "captions" else {})}
-    request = ScoreRequest(
-        write_results(family, given, folder),
+    (folder / "case.json").write_text(json.dumps([case.family, request]), encoding="utf-8")
+    captions = case.family == "captions"
+    asked = ScoreRequest(
+        write_results(case.family, request, folder),
         task=spec.name,
         data_dir=folder,
-        allow_missing=given.get("allow_missing", False),
-        rules=rules,
+        allow_missing=request["allow_missing"],
+        rules={**request["rules"], **({"java-metrics": "off"} if captions else {})},
         output=folder / "runs",
     )
     try:
-        result = score_predictions(request).result
+        result = score_predictions(asked).result
     except BadInput as error:
-        named = str(error).startswith(str(request.predictions)) and "\n" not in str(error)
+        named = str(error).startswith(str(asked.predictions)) and "\n" not in str(error)
         return "error" if named else f"an error that names no file: {error}"
-    if metric in ("invalid", "missing"):
-        return int(result["coverage"][metric])
-    value = result["metrics"][metric]["value"]
+    if case.metric in ("invalid", "missing"):
+        return int(result["coverage"][case.metric])
+    value = result["metrics"][case.metric]["value"]
     return "n/a" if value is None else float(value)
-
-
-def write_results(family: str, given: Json, folder: Path) -> Path:
-    """The predictions in the field's own result file."""
-    if family == "retrieval":
-        np.save(folder / "scores.npy", np.array(with_floats(given["scores"])))
-        return folder / "scores.npy"
-    if family == "vcr":
-        return write_vcr_csv(given["predictions"], folder / "results.csv")
-    key = {"captions": "image_id", "vqa": "question_id"}.get(family, "id")
-    records = [
-        {key if name == "id" else name: with_floats(value) for name, value in record.items()}
-        for record in given["predictions"]
-    ]
-    (folder / "results.json").write_text(json.dumps(records), encoding="utf-8")
-    return folder / "results.json"
-
-
-def write_vcr_csv(predictions: list[Json], path: Path) -> Path:
-    reasons = [f"rationale_conditioned_on_a{i}_{j}" for i in range(4) for j in range(4)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["annot_id", *(f"answer_{i}" for i in range(4)), *reasons])
-        for one in predictions:
-            rows.writerow([one["id"], *one["answer_scores"], *chain(*one["reason_scores"])])
-    return path
-
-
-def with_floats(value: Any, inside: bool = False) -> Any:
-    """The same with the numbers that JSON lacks, which stand as texts within lists."""
-    if isinstance(value, list):
-        return [with_floats(item, inside=True) for item in value]
-    return float(value) if inside and value in FLOATS else value
 
 
 def open_case(root: Path, split: str) -> Dataset:
     """The targets of the case in a folder."""
     if split != "test":
         raise BadInput(f"a case has no part {split!r}")
-    family, given = json.loads((root / "case.json").read_text(encoding="utf-8"))
-    targets = given.get("targets")
-    if targets is None:
-        targets = [{"id": str(i), "captions": n} for i, n in enumerate(given["captions"])]
-    samples = [Sample(one["id"], *MAKE[family](one), group=one["id"]) for one in targets]
-    return Dataset("cases", "test", samples, sha256="0" * 64)
-
-
-def picture(one: Json) -> Picture:
-    return Picture(one["id"], lambda: np.zeros((8, 8, 3), dtype=np.uint8), size=(100, 100))
-
-
-def clip(one: Json) -> Clip:
-    return Clip(one["id"], lambda count: np.zeros((count, 8, 8, 3), dtype=np.uint8), 30.0)
-
-
-def vcr_sample(one: Json) -> tuple[ReasonedQuestion, VcrTarget]:
-    four = ("a", "b", "c", "d")
-    entry = ReasonedQuestion(picture(one), "why?", four, four, (), four[one["answer"]])
-    return entry, VcrTarget(one["answer"], one["reason"])
-
-
-def retrieval_sample(one: Json) -> tuple[CaptionedVisual, RetrievalTarget]:
-    texts = tuple(f"caption {one['id']}-{i}" for i in range(one["captions"]))
-    return CaptionedVisual(picture(one), texts), RetrievalTarget(len(texts))
-
-
-def pairs(values: list[Any]) -> tuple[Any, ...]:
-    return tuple((first, second) for first, second in values)
-
-
-MAKE: dict[str, Callable[[Json], tuple[Any, Any]]] = {
-    "boxes": lambda one: (Expression(picture(one), "it"), BoxTarget(tuple(one["box"]))),
-    "captions": lambda one: (Uncaptioned(picture(one)), CaptionTarget(tuple(one["references"]))),
-    "didemo": lambda one: (MomentQuery(clip(one), "it"), ChunkTarget(pairs(one["times"]))),
-    "moments": lambda one: (MomentQuery(clip(one), "it"), MomentTarget(pairs(one["moments"]))),
-    "retrieval": retrieval_sample,
-    "vcr": vcr_sample,
-    "vqa": lambda one: (Question(picture(one), "what?"), VqaTarget(tuple(one["answers"]))),
-}
+    family, request = json.loads((root / "case.json").read_text(encoding="utf-8"))
+    return dataset_of(family, request)

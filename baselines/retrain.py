@@ -14,26 +14,38 @@ import click
 from harness.cli.train import measure
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-BUNDLED = (
-    ("show-attend-tell", "captioning/toybox"),  # first: its CNN sees the frames of clips too
-    ("nce", "retrieval/toybox"),
-    ("nce", "video-retrieval/toybox"),
-    ("nce", "vqa/toybox"),
-    ("nce", "vqa/toybox-vcr"),
-    ("nce", "spatial-localization/toybox"),
-    ("nce", "temporal-localization/toybox"),
-    ("show-attend-tell", "spatial-localization/toybox"),
-    ("temporal-attention", "video-captioning/toybox"),
-    ("temporal-attention", "temporal-localization/toybox"),
-    ("vlbert", "vqa/toybox"),
-    ("vlbert-blind", "vqa/toybox"),
-    ("vlbert", "vqa/easy-vqa"),
-    ("vlbert-blind", "vqa/easy-vqa"),
+# one set of weights for all that a transformer over words and regions does on Toybox
+_QUESTIONS = ("vqa/toybox", "vqa/toybox-vcr")
+_EVERYTHING = (
+    *_QUESTIONS,
+    "spatial-localization/toybox",
+    "retrieval/toybox",
+    "temporal-localization/toybox",
+    "video-retrieval/toybox",
+)
+BUNDLED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("show-attend-tell", ("captioning/toybox",)),  # first: its CNN sees the frames of clips too
+    ("vlbert", _EVERYTHING),
+    ("vilbert", _EVERYTHING),
+    ("nce", ("retrieval/toybox",)),
+    ("nce", ("video-retrieval/toybox",)),
+    ("nce", ("vqa/toybox",)),
+    ("nce", ("vqa/toybox-vcr",)),
+    ("nce", ("spatial-localization/toybox",)),
+    ("nce", ("temporal-localization/toybox",)),
+    ("show-attend-tell", ("spatial-localization/toybox",)),
+    ("temporal-attention", ("video-captioning/toybox",)),
+    ("temporal-attention", ("temporal-localization/toybox",)),
+    ("vlbert-blind", _QUESTIONS),
+    ("vlbert", ("vqa/easy-vqa",)),
+    ("vlbert-blind", ("vqa/easy-vqa",)),
 )
 
 
-def folder_of(model: str, task: str) -> Path:
-    return WEIGHTS / f"{model}--{task.replace('/', '--')}"
+def folder_of(model: str, tasks: tuple[str, ...]) -> Path:
+    """Named after its task, or after the data set of its several tasks."""
+    named = tasks[0].replace("/", "--") if len(tasks) == 1 else "toybox"
+    return WEIGHTS / f"{model}--{named}"
 
 
 def finished(folder: Path) -> bool:
@@ -46,29 +58,33 @@ def finished(folder: Path) -> bool:
 @click.option("--jobs", type=click.IntRange(min=1), default=2, help="Trainings at once.")
 @click.option("--again", is_flag=True, help="Train finished files anew.")
 @click.option("--measure", "only_measure", is_flag=True, help="Only write the cards' tables anew.")
-def main(jobs: int, again: bool, only_measure: bool) -> None:
+@click.option("--only", multiple=True, metavar="FOLDER", help="Only folders so named; repeatable.")
+def main(jobs: int, again: bool, only_measure: bool, only: tuple[str, ...]) -> None:
     """Train every bundled file that is not finished."""
+    wanted = [pair for pair in BUNDLED if not only or folder_of(*pair).name in only]
     if only_measure:
-        for model, task in BUNDLED:
-            list(measure(folder_of(model, task), [task], model))
+        for model, tasks in wanted:
+            click.echo(folder_of(model, tasks).name)
+            list(measure(folder_of(model, tasks), tasks, model))
         return
-    left = [pair for pair in BUNDLED if again or not finished(folder_of(*pair))]
+    left = [pair for pair in wanted if again or not finished(folder_of(*pair))]
     with ThreadPoolExecutor(jobs) as pool:
         codes = list(pool.map(lambda pair: _train(pair[0], pair[1], _threads(jobs)), left))
     if any(codes):
         raise SystemExit(1)
-    click.echo(f"{len(BUNDLED) - len(left)} files were finished, {len(left)} trained: {WEIGHTS}")
+    click.echo(f"{len(wanted) - len(left)} files were finished, {len(left)} trained: {WEIGHTS}")
 
 
 def _threads(jobs: int) -> int:
     return max(1, (os.cpu_count() or 1) // jobs)
 
 
-def _train(model: str, task: str, threads: int) -> int:
-    folder = folder_of(model, task)
+def _train(model: str, tasks: tuple[str, ...], threads: int) -> int:
+    folder = folder_of(model, tasks)
     folder.mkdir(parents=True, exist_ok=True)
     # the card tells this command, which anyone can run; the folder is where the weights are bundled
-    words = ["--task", task, "--model", model, "-o", os.path.relpath(folder)]
+    asked = [word for task in tasks for word in ("--task", task)]
+    words = [*asked, "--model", model, "-o", os.path.relpath(folder)]
     click.echo(f"harness train {' '.join(words)}")
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with (folder / "train.log").open("w") as log:
@@ -80,7 +96,7 @@ def _train(model: str, task: str, threads: int) -> int:
             check=False,
         )
     if done.returncode:
-        click.echo(f"{model} on {task} failed: see {folder / 'train.log'}", err=True)
+        click.echo(f"{folder.name} failed: see {folder / 'train.log'}", err=True)
     else:
         (folder / "train.log").unlink()
     return done.returncode

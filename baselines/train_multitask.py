@@ -126,7 +126,7 @@ def _train(request: TrainRequest, model: ModelName, blind: bool) -> None:
     )
     curve = learn(trainer, checkpoints)
     save_folder(request.output, seer, vocabulary, config)
-    card = _card(request, recipe, config, seer, curve, time.monotonic() - began)
+    card = _card(request, parts, recipe, config, seer, curve, time.monotonic() - began)
     finish(
         request,
         curve,
@@ -310,6 +310,7 @@ def _measure(
 
 def _card(
     request: TrainRequest,
+    parts: Sequence[TrainPart],
     recipe: Recipe,
     config: MultitaskConfig,
     seer: Seer,
@@ -325,7 +326,7 @@ def _card(
         *(
             f"- {name_of(part)}, {part.train.split}: {len(part.train.samples):,} samples, data "
             f"sha256 `{part.train.sha256}`"
-            for part in parts_of(request)
+            for part in parts
         ),
         "",
         f"- command: `{request.command}`",

@@ -145,6 +145,8 @@ def _reference_of(run: SavedRun, references: Sequence[SavedRun]) -> SavedRun | N
 def _check_one(run: SavedRun, reference: SavedRun | None, seed: int) -> Checked:
     """A missing, failed or invalid sample has the worst row, so that this is the worst case."""
     if reference is None:
+        if run.incomplete is None:
+            _ = run.table  # nothing unreadable becomes a reference
         line = f"there is no reference of {run.task} {run.model}; add it with --update"
         return Checked(run, None, "no reference", (line,))
     scored = "primary" in run.result and (run.path / "rows.parquet").is_file()
@@ -215,7 +217,6 @@ def update(outcome: Outcome, against: Path) -> list[Path]:
         folder = against / named / run.model / run.split
         if one.reference is not None and one.reference.split == run.split:
             folder = one.reference.path
-        _ = run.table  # nothing unreadable becomes a reference
         _write_reference(run, folder)
         written.append(folder)
     return written

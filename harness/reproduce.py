@@ -106,12 +106,11 @@ def _official(asked: Json) -> OfficialWeights | None:
     }
     if not marked:
         return None
-    return OfficialWeights(
-        **{
-            name: value if value is None or name == "config" else Path(value)
-            for name, value in marked.items()
-        }
-    )
+    files: dict[str, Any] = {
+        name: value if value is None or name == "config" else Path(value)
+        for name, value in marked.items()
+    }
+    return OfficialWeights(**files)
 
 
 # ---------------------------------------------------------------- the same result

@@ -284,8 +284,8 @@ def permutation_test(
         found <= observed + slack,
         found >= observed - slack,
     )
-    p_values = [float(1 + np.count_nonzero(one)) / (1 + swaps) for one in extreme]
-    return Permutation(*p_values, _critical(np.abs(found)))
+    beyond, below, above = (float(1 + np.count_nonzero(one)) / (1 + swaps) for one in extreme)
+    return Permutation(beyond, below, above, _critical(np.abs(found)))
 
 
 def _critical(sizes: FloatArray) -> float:

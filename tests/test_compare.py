@@ -87,8 +87,10 @@ def test_groups_that_copy_one_another_add_no_certainty() -> None:
 def test_the_detectable_difference_is_found_in_four_of_five_comparisons() -> None:
     generator = np.random.default_rng(8)
     noise = generator.normal(0, 0.3, (150, 2, 200))
-    sure = difference(metric(), rows_of(noise[0, 0]), rows_of(noise[0, 1]), GROUPS).detectable
-    assert sure is not None
+    stated = [
+        difference(metric(), rows_of(a), rows_of(b), GROUPS).detectable or 0 for a, b in noise[:15]
+    ]
+    sure = np.mean(stated)
     found = sum(
         permutation(metric(), rows_of(a), rows_of(b + sure), GROUPS).two_sided < 0.05
         for a, b in noise

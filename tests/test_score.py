@@ -285,3 +285,59 @@ def test_every_metric_of_a_report_is_signed_with_what_else_decides_it() -> None:
     assert len({entry["signature"] for entry in metrics.values()}) == 2
     plain = report(SPEC, DATASET, found, "float32")["metrics"]
     assert not any("prior-from" in entry["signature"] for entry in plain.values())
+
+
+# ---------------------------------------------------------------- how intervals are made, bounds
+
+
+def each_a_group(hits: str) -> list[Sample]:
+    return [Sample(f"s{i}", None, float(hit), f"g{i}") for i, hit in enumerate(hits)]
+
+
+def entry_of(samples: Sequence[Sample], one: Metric, **values: float | None) -> Json:
+    """The metric's entry in run.json where every sample's prediction is its target, but for those
+    named; None: it has none."""
+    predicted = {sample.id: sample.target for sample in samples} | values
+    given = {
+        id: Record(id, "", None if value is None else {"value": value})
+        for id, value in predicted.items()
+    }
+    found = score(FakeTask(one), Dataset("set", "test", samples, "0" * 64), samples, given)
+    entry: Json = report(SPEC, DATASET, found, "float32")["metrics"]["mean"]
+    return entry
+
+
+def test_a_plain_proportion_of_independent_samples_has_wilsons_interval() -> None:
+    entry = entry_of(each_a_group("1" * 81 + "0" * 182), metric())
+    assert entry["interval"] == "wilson"
+    assert entry["ci95"] == pytest.approx([0.2553, 0.3662], abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [Sample(f"s{i}", None, float(i % 2), f"g{i // 2}") for i in range(40)],
+        [Sample(f"s{i}", None, 0.3 * (i % 4), f"g{i}") for i in range(40)],
+    ],
+    ids=["groups of two", "parts of a hit"],
+)
+def test_any_other_mean_has_bca(samples: list[Sample]) -> None:
+    assert entry_of(samples, metric())["interval"] == "bca"
+
+
+def test_hits_outside_of_zero_to_one_are_no_proportion() -> None:
+    assert entry_of(each_a_group("10" * 20), metric(high=10.0))["interval"] == "bca"
+
+
+def test_bounds_stand_below_full_coverage_only() -> None:
+    samples = each_a_group("1" * 8 + "0" * 2)
+    assert "bounds" not in entry_of(samples, metric())
+    entry = entry_of(samples, metric(), s0=None, s9=None)
+    assert entry["value"] == pytest.approx(0.7)
+    assert entry["bounds"] == pytest.approx([0.7, 0.9])
+    assert entry["invalid"] == 2
+
+    def root(sums: Array) -> Array:
+        return np.asarray(np.sqrt(mean(sums)))
+
+    assert "bounds" not in entry_of(samples, metric(aggregate=root), s0=None)

@@ -151,7 +151,8 @@ def measure(
     for task in tasks:
         spec, data = find_task(task)
         of_task = f"{task} " if len(tasks) > 1 else ""
-        for split in (data.test_split, *data.also_measured):
+        limit = find_model(model).searched if spec.whole_set else None
+        for split in (data.test_split, *(data.also_measured if limit is None else ())):
             request = EvalRequest(
                 task,
                 model,
@@ -160,7 +161,7 @@ def measure(
                 weights=folder,
                 device=device,
                 seed=seed,
-                limit=find_model(model).searched if spec.whole_set else None,
+                limit=limit,
             )
             finished = evaluate(request)
             table = "\n".join(line.rstrip() for line in plain_table(finished.result).splitlines())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.baselines.retrain import WEIGHTS, finished
+from harness.baselines.retrain import BUNDLED, WEIGHTS, finished, folder_of
 from harness.evaluate import EvalRequest, Finished, evaluate
 from harness.media.checksums import sha256_of_file
 from harness.registry import find_task
@@ -60,6 +60,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def accuracy(result: Any) -> float:
     return float(result["metrics"]["accuracy"]["value"])
+
+
+def test_make_baselines_trains_what_is_bundled_and_nothing_else() -> None:
+    assert {folder_of(*pair).name: pair[1] for pair in BUNDLED} == {
+        folder.name: tasks_of(folder) for folder in FOLDERS
+    }
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

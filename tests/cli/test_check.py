@@ -306,3 +306,15 @@ def test_a_reference_names_no_path_of_the_machine_it_was_made_on(
 ) -> None:
     assert str(tmp_path) in (reference / "run.json").read_text()
     assert str(tmp_path) not in Path("reference/vqa--toybox/fake/test/run.json").read_text()
+
+
+@pytest.mark.usefixtures("reference")
+@pytest.mark.parametrize("name", ["run.json", "rows.parquet"])
+def test_an_unreadable_run_ends_with_2(
+    cli: Cli, saved_run: SaveRun, right: Right, name: str
+) -> None:
+    new = saved_run("new", lambda n, sample: right(sample))
+    (new / name).write_bytes(b"{")
+    assert str(new / name) in line_of(cli("check", new, "--against", "reference"))
+    if name == "rows.parquet":
+        assert "rows.parquet" in line_of(cli("check", new, "--against", "r", "--update"))

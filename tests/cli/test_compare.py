@@ -291,3 +291,38 @@ def test_wrong_usage_ends_with_2(cli: Cli, saved_run: SaveRun, wrong_at: Any) ->
     assert "holds 2 runs of vqa/toybox test" in lines_of(cli("compare", a, a.parent / "two"), 2)[0]
     (a / "samples.jsonl").unlink()
     assert "samples.jsonl" in lines_of(cli("compare", a, a, "--explain"), 2)[0]
+
+
+# ---------------------------------------------------------------- with the verbs that make runs
+
+
+def test_runs_of_score_keep_their_rules_and_show_bounds(
+    cli: Cli, saved_run: SaveRun, right: Right
+) -> None:
+    made = saved_run("made", lambda number, sample: right(sample))
+    log = made / "samples.jsonl"
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join(lines[60:]) + "\n")
+    done = cli("score", log, "--task", "vqa", "--allow-missing", "--name", "part")
+    assert done.returncode == 4
+    (few,) = Path("runs").glob("*/part/*")
+    entry = json.loads((few / "run.json").read_text())["metrics"]["accuracy"]
+    worst, best = (f"{100 * bound:.1f}" for bound in entry["bounds"])
+    assert best != worst
+    assert (
+        f"bounds     accuracy: {worst} if the rest is wrong, {best} if it is right" in done.stdout
+    )
+    assert "60 samples have no prediction" in lines_of(cli("compare", made, few), 4)[0]
+
+
+def test_a_run_scored_by_a_rule_is_read_back_by_it(cli: Cli, saved_run: SaveRun) -> None:
+    task = "spatial-localization/toybox"
+    made = saved_run("made", lambda n, s: {"box": list(s.target.box)}, task=task)
+    log = made / "samples.jsonl"
+    for name in ("a", "b"):
+        rule = ("--rule", "at-half=fails", "--name", name)
+        assert cli("score", log, "--task", task, *rule).returncode == 0
+    (a,), (b,) = (Path("runs").glob(f"*/{name}/*") for name in "ab")
+    (one,) = compared(cli, a, b)
+    assert one["metrics"]["accuracy"]["difference"] == 0
+    assert cli("compare", made, a).returncode == 3

@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # idle OpenMP threads that spin slow two busy cores down tenfold
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help eval test lint types format baselines bench-metrics lock clean
+.PHONY: help eval test lint types format baselines bench-metrics check reference lock clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -36,6 +36,17 @@ baselines: $(VENV)/installed  ## retrain all bundled weights; goes on where it w
 
 bench-metrics: $(VENV)/installed  ## caption metrics against pycocoevalcap, in one paired run
 	@$(BIN)/python scripts/bench_metrics.py $(ARGS)
+
+CHECKED := nce show-attend-tell temporal-attention vlbert vilbert
+# 50 samples of every task that each can do
+check: $(VENV)/installed  ## hold the bundled models against reports/reference
+	@rm -rf build/check
+	@for model in $(CHECKED); do OMP_NUM_THREADS=1 $(BIN)/harness eval --task all --model $$model --limit 50 \
+	  --controls none --no-floors -o build/check > /dev/null || exit $$?; done
+	@$(BIN)/harness check build/check --against reports/reference --all $(ARGS)
+
+reference:  ## make reports/reference anew from the bundled models, and show what changed
+	@mkdir -p reports/reference && $(MAKE) check ARGS=--update
 
 lock:  ## resolve requirements.lock anew from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

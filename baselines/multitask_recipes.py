@@ -55,16 +55,26 @@ class Recipe:
     frame_size: int = 64
 
 
+# by the one task and data set; "" for others and for several at once
 RECIPES: dict[str, dict[str, Recipe]] = {
-    "vlbert": {"": Recipe()},
+    "vlbert": {
+        "": Recipe(),
+        "vqa/easy-vqa": Recipe(
+            epochs=8, hidden_size=48, layers=2, heads=4, intermediate_size=96, answers_passes=1
+        ),
+    },
     "vilbert": {"": Recipe(hidden_size=80, intermediate_size=160)},
 }
 _ON_GRID = {"": "grid", "toybox": "segments", "toybox-vcr": "segments", "easy-vqa": "segments"}
 
 
-def recipe_for(model: str, options: Mapping[str, str], dataset: str = "toybox") -> Recipe:
-    """The model's recipe changed by --set options. BadInput for unknown ones."""
-    recipe = with_options(RECIPES[model][""], {"regions": _ON_GRID.get(dataset, "grid"), **options})
+def recipe_for(
+    model: str, options: Mapping[str, str], dataset: str = "toybox", task: str = ""
+) -> Recipe:
+    """The model's recipe for a task, "" for several, changed by --set options. BadInput for unknown
+    ones."""
+    usual = RECIPES[model].get(f"{task}/{dataset}", RECIPES[model][""])
+    recipe = with_options(usual, {"regions": _ON_GRID.get(dataset, "grid"), **options})
     check_choices(recipe, {"regions": ("segments", "grid", "none")})
     for name, value in asdict(recipe).items():
         if isinstance(value, int) and value < 1:

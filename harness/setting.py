@@ -41,6 +41,7 @@ class EvalRequest:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
     controls: Literal["none", "sample", "full"] = "sample"
+    floors: bool = True
     keep_going: bool = False
     rules: Mapping[str, str] = field(default_factory=dict)
     prior_from: tuple[Path, ...] = ()

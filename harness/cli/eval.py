@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Score without the right pictures too, on 1,000 samples or on all.",
 )
+@click.option(
+    "--floors/--no-floors",
+    default=True,
+    show_default=True,
+    help="Score chance, prior and, where there is one, the ceiling beside the model.",
+)
 @click.option("--keep-going", is_flag=True, help="Record samples that fail, and go on.")
 @rule_options
 @click.option(

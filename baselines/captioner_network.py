@@ -6,20 +6,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from harness.errors import BadInput
 from harness.metrics.ptb_tokenizer import tokenize
 
 from .attention_decoder import END, FIRST_WORD, UNKNOWN, AttentionDecoder, AttentionDecoderConfig
 from .captioner_vision import Vision, VisionConfig
 from .frozen_networks import check_frozen
 from .visual_encoder import VisualConfig
+from .weights_folder import check_files, describing, read_weights, write_folder
 
 BUNDLED = Path(__file__).parent / "weights"
 
@@ -134,61 +134,24 @@ def save_folder(
     folder: Path, network: CaptionerNetwork, words: CaptionWords, config: CaptionerConfig
 ) -> None:
     """Writes config.json, words.txt (a line each, from id 2 on) and model.safetensors in fp16."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(
-        json.dumps(asdict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_folder(folder, config, network)
     lines = "".join(f"{word}\n" for word in words.words)
     (folder / "words.txt").write_text(lines, encoding="utf-8")
-    state = {
-        name: (value.to(torch.float16) if value.is_floating_point() else value).cpu().contiguous()
-        for name, value in network.state_dict().items()
-    }
-    save_file(state, str(folder / "model.safetensors"))
-    (folder / "model.safetensors").chmod(0o644)  # it comes out readable to its writer alone
 
 
 def read_folder(folder: Path) -> tuple[CaptionerNetwork, CaptionWords, CaptionerConfig]:
     """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend,
     also where a frozen network is absent or another than in training."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    files = [folder / name for name in ("config.json", "words.txt", "model.safetensors")]
-    for path in files:
-        if not path.is_file():
-            raise BadInput(
-                f"{path}: no such file; --weights takes a folder that `harness train` wrote"
-            )
-    try:
-        config = _read_config(files[0])
-        words = CaptionWords(files[1].read_text(encoding="utf-8").split("\n")[:-1])
+    check_files(folder, "words.txt")
+    with describing(folder, "words.txt", "a captioner"):
+        config = _read_config(folder / "config.json")
+        words = CaptionWords((folder / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
         if len(words) != config.decoder.n_words:
             raise ValueError(f"{len(words)} words for {config.decoder.n_words} embeddings")
         check_frozen(config.frozen, folder)
         network = CaptionerNetwork(config)
-    except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
-        raise BadInput(
-            f"{files[0]} and {files[1]} do not describe a captioner ({error}); take those it was "
-            "trained with"
-        ) from None
-    try:
-        network.load_state_dict({name: _wide(v) for name, v in load_file(str(files[2])).items()})
-    except SafetensorError as error:
-        raise BadInput(f"{files[2]}: unreadable ({error}); copy it again") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(
-            f"{files[2]}: not of this config.json ({reason[:200]}); take the one it was trained "
-            "with"
-        ) from None
+    read_weights(folder, network)
     return network, words, config
-
-
-def _wide(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() else value
 
 
 def _read_config(path: Path) -> CaptionerConfig:

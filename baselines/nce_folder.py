@@ -5,18 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
-from torch import Tensor
-
-from harness.errors import BadInput
 
 from .frozen_networks import check_frozen
 from .nce import DualConfig, DualEncoder
 from .region_encoder import RegionConfig
 from .visual_encoder import VisualConfig
+from .weights_folder import check_files, describing, read_weights, write_folder
 from .words import Vocabulary, read_vocabulary
 
 
@@ -44,20 +40,8 @@ def save_folder(
     """Writes config.json, vocab.txt, model.safetensors (in fp16) and, for captioning, captions.txt:
     the captions to choose from, a line each. Where MiniLM reads, its own words count, and vocab.txt
     holds the special ones alone."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(
-        json.dumps(asdict(config), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_folder(folder, config, network)
     vocabulary.save(folder / "vocab.txt")
-    state = {
-        name: value.to("cpu", torch.float16) if value.is_floating_point() else value.cpu()
-        for name, value in network.state_dict().items()
-    }
-    path = folder / "model.safetensors"
-    save_file({name: value.contiguous() for name, value in state.items()}, str(path))
-    path.chmod(0o644)  # it comes out readable to its writer alone
     if bank:
         lines = "".join(f"{' '.join(caption.split())}\n" for caption in bank)
         (folder / "captions.txt").write_text(lines, encoding="utf-8")
@@ -66,43 +50,17 @@ def save_folder(
 def read_folder(folder: Path) -> tuple[DualEncoder, Vocabulary, NceConfig]:
     """Reads what save_folder wrote; computes in fp32. BadInput names the file and the mend, also
     where a frozen network is absent or another than in training."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    files = [folder / name for name in ("config.json", "vocab.txt", "model.safetensors")]
-    for path in files:
-        if not path.is_file():
-            raise BadInput(
-                f"{path}: no such file; --weights takes a folder that `harness train` wrote"
-            )
-    try:
-        config = _read_config(files[0])
-        vocabulary = read_vocabulary(files[1])
+    check_files(folder, "vocab.txt")
+    with describing(folder, "vocab.txt", "a dual encoder"):
+        config = _read_config(folder / "config.json")
+        vocabulary = read_vocabulary(folder / "vocab.txt")
         words = config.encoder.vocab_size
         if len(vocabulary.words) != words:
             raise ValueError(f"{len(vocabulary.words)} words for {words} embeddings")
         network = DualEncoder(config.encoder)
-    except (ValueError, KeyError, TypeError, RuntimeError, ArithmeticError) as error:
-        raise BadInput(
-            f"{files[0]} and {files[1]} do not describe a dual encoder ({error}); take those it "
-            "was trained with"
-        ) from None
     check_frozen(config.frozen, folder)
-    try:
-        network.load_state_dict({name: _wide(v) for name, v in load_file(str(files[2])).items()})
-    except SafetensorError as error:
-        raise BadInput(f"{files[2]}: unreadable ({error}); copy it again") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(
-            f"{files[2]}: not of this config.json ({reason[:200]}); take the one it was trained "
-            "with"
-        ) from None
+    read_weights(folder, network)
     return network, vocabulary, config
-
-
-def _wide(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() else value
 
 
 def _read_config(path: Path) -> NceConfig:

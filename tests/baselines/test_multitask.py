@@ -338,9 +338,9 @@ def test_weights_that_see_no_clips_say_so() -> None:
     model = model_of(
         "vilbert", vision=replace(config_of("vilbert", 1).vision, clips=None, frames=0)
     )
-    with pytest.raises(BadInput, match="see no clips; train .* --task temporal-localization"):
+    with pytest.raises(BadInput, match=r"see no clips; train .* --task temporal-localization"):
         model.find_moments(inputs_of("moments", 1))
-    with pytest.raises(BadInput, match="see no clips; train .* --task video-retrieval"):
+    with pytest.raises(BadInput, match=r"see no clips; train .* --task video-retrieval"):
         model.score_pairs([inputs_of("video_retrieval", 1)[0].visual], ["red"])
 
 

@@ -88,7 +88,7 @@ class Vision(nn.Module):
             self.when = nn.Embedding(config.frames + 1, config.appearance_size, padding_idx=0)
         if config.clips is not None:
             self.windows = WindowEncoder(config.clips, config.appearance_size)
-            # nothing names what is in a window: unscaled, where it lies would drown what happens
+            # no loss names what is in a window: this gives its appearance the scale of its place
             self.window_norm = nn.LayerNorm(config.appearance_size)
 
     def look_at_regions(self, batch: RegionBatch, tags: Tensor) -> Looked:

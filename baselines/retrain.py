@@ -42,14 +42,6 @@ BUNDLED: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-FIRST = Path("trained") / "first"
-# whose training goes on, with these options, from a first one: whether two things are the same is
-# learned last
-GOES_ON: dict[str, tuple[str, ...]] = {
-    "vlbert--toybox": ("epochs=1", "answers_passes=4"),
-}
-
-
 def folder_of(model: str, tasks: tuple[str, ...]) -> Path:
     """Named after its task, or after the data set of its several tasks."""
     named = tasks[0].replace("/", "--") if len(tasks) == 1 else "toybox"
@@ -90,21 +82,8 @@ def _threads(jobs: int) -> int:
 def _train(model: str, tasks: tuple[str, ...], threads: int) -> int:
     folder = folder_of(model, tasks)
     asked = [word for task in tasks for word in ("--task", task)]
-    options: list[str] = []
-    if folder.name in GOES_ON:
-        first = FIRST / folder.name
-        words = [*asked, "--model", model, "-o", os.path.relpath(first), "--no-eval"]
-        if not (first / "card.md").is_file() and (code := _run(first, words, threads)):
-            return code
-        for option in (f"start={os.path.relpath(first)}", *GOES_ON[folder.name]):
-            options += ["--set", option]
     # the card tells this command, which anyone can run; the folder is where the weights are bundled
-    words = [*asked, "--model", model, "-o", os.path.relpath(folder), *options]
-    return _run(folder, words, threads)
-
-
-def _run(folder: Path, words: list[str], threads: int) -> int:
-    """`harness train` with these words; its exit code."""
+    words = [*asked, "--model", model, "-o", os.path.relpath(folder)]
     folder.mkdir(parents=True, exist_ok=True)
     click.echo(f"harness train {' '.join(words)}")
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}

@@ -3,7 +3,7 @@ should lead to, and batches of them, each of one task. Knows no network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -35,13 +35,14 @@ from .multitask_vision import (
 )
 from .nce_inputs import pad_texts, with_tags_as_words
 from .region_encoder import PictureRegions, RegionBatch, find_regions, named_regions
-from .region_labels import labels_of
+from .region_labels import PHRASES, labels_of, roles_of
 from .vlbert import soft_targets
 from .words import Vocabulary
 
 MOST_TOKENS = 48
 
 Seen: TypeAlias = PictureRegions | FrameRegions | npt.NDArray[np.uint8]
+Roles: TypeAlias = tuple[tuple[int, ...], ...]
 Kind: TypeAlias = Literal["answers", "choices", "regions", "moments", "pairs", "clip-pairs"]
 
 
@@ -49,13 +50,15 @@ Kind: TypeAlias = Literal["answers", "choices", "regions", "moments", "pairs", "
 class Text:
     """Token ids and what they should lead to. `others`: the further choices' ids, `right` the place
     of the right one; of a caption, the same words where they do not hold. `overlaps`: of each
-    region or window, the whole first, with what is meant. `answers`: index -> score."""
+    region or window, the whole first, with what is meant. `answers`: index -> score. `roles`: of
+    each region, the phrases that speak of it."""
 
     ids: tuple[int, ...]
     others: tuple[tuple[int, ...], ...] = ()
     right: int = -1
     overlaps: tuple[float, ...] = ()
     answers: Mapping[int, float] | None = None
+    roles: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ class Reader:
 
     def _example(self, kind: Kind, samples: Sequence[Any], dataset: Dataset) -> Example:
         seen = self._see(samples[0].input)
-        texts = [text for sample in samples for text in self._texts(kind, sample, seen)]
+        roles = self._roles_in(dataset, seen)
+        texts = [text for sample in samples for text in self._texts(kind, sample, seen, roles)]
         example = Example(kind, seen, tuple(texts))
         if isinstance(seen, PictureRegions) and dataset.region_annotations and self.label_words:
             annotations = dataset.region_annotations(samples[0].input.visual)
@@ -147,29 +151,39 @@ class Reader:
             self._regions[visual.id] = find_regions(visual, self.vision.regions)
         return self._regions[visual.id]
 
-    def _texts(self, kind: Kind, sample: Any, seen: Any) -> list[Text]:
+    def _roles_in(self, dataset: Dataset, seen: Seen) -> Callable[[Any, str], Roles]:
+        """A sample and one of its texts -> the phrases that speak of each region."""
+        groundings = dataset.groundings
+        if groundings is None or not isinstance(seen, PictureRegions) or not self.label_words:
+            return lambda sample, text: ()
+        return lambda sample, text: tuple(map(tuple, roles_of(seen, groundings(sample, text))))
+
+    def _texts(
+        self, kind: Kind, sample: Any, seen: Any, roles: Callable[[Any, str], Roles]
+    ) -> list[Text]:
         asked, target = sample.input, sample.target
-        if kind == "answers":
-            return [Text(self._ids(asked.text), answers=soft_targets(target.answers, self.answers))]
-        if kind == "choices":
-            given = f"{asked.text} {asked.given}"
+        if kind in ("pairs", "clip-pairs"):
+            texts = target.references if isinstance(asked, Uncaptioned) else asked.texts
+            foils = getattr(asked, "foils", ()) or ("",) * len(texts)
             return [
-                self._chosen(asked.text, asked.answers, target.answer),
+                Text(self._ids(text), (self._ids(foil),) if foil else (), roles=roles(sample, text))
+                for text, foil in zip(texts, foils, strict=True)
+            ]
+        text = Text(self._ids(asked.text), roles=roles(sample, asked.text))
+        if kind == "answers":
+            return [replace(text, answers=soft_targets(target.answers, self.answers))]
+        if kind == "choices":
+            given = replace(text, ids=self._ids(f"{asked.text} {asked.given}"))
+            return [
+                self._chosen(text, asked.answers, target.answer),
                 self._chosen(given, asked.reasons, target.reason),
             ]
         if kind == "regions":
-            return [Text(self._ids(asked.text), overlaps=_overlaps(seen.boxes, target.box))]
-        if kind == "moments":
-            return [Text(self._ids(asked.text), overlaps=self._window_overlaps(sample))]
-        texts = target.references if isinstance(asked, Uncaptioned) else asked.texts
-        foils = getattr(asked, "foils", ()) or ("",) * len(texts)
-        return [
-            Text(self._ids(text), (self._ids(foil),) if foil else ())
-            for text, foil in zip(texts, foils, strict=True)
-        ]
+            return [replace(text, overlaps=_overlaps(seen.boxes, target.box))]
+        return [replace(text, overlaps=self._window_overlaps(sample))]
 
-    def _chosen(self, query: str, choices: Sequence[str], right: int) -> Text:
-        return Text(self._ids(query), tuple(map(self._ids, choices)), right)
+    def _chosen(self, query: Text, choices: Sequence[str], right: int) -> Text:
+        return replace(query, others=tuple(map(self._ids, choices)), right=right)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.vocabulary.encode(with_tags_as_words(text), MOST_TOKENS))
@@ -221,6 +235,8 @@ class Collator:
             ),
             **self._visuals(examples),
         }
+        if "labels" in batch:
+            batch["roles"] = _pad_roles([text.roles for text in texts], batch["mask"].shape[1])
         if kind == "answers":
             batch["targets"] = torch.zeros(len(texts), self.answers)
             for row, text in enumerate(texts):
@@ -287,6 +303,15 @@ def _pad_overlaps(overlaps: Sequence[Sequence[float]]) -> Tensor:
     padded = torch.zeros(len(overlaps), max(map(len, overlaps)))
     for row, some in enumerate(overlaps):
         padded[row, : len(some)] = torch.tensor(some)
+    return padded
+
+
+def _pad_roles(roles: Sequence[Roles], regions: int) -> Tensor:
+    """(texts, regions, PHRASES): 1 where a phrase speaks of a region."""
+    padded = torch.zeros(len(roles), regions, PHRASES)
+    for row, some in enumerate(roles):
+        for region, phrases in enumerate(some):
+            padded[row, region, list(phrases)] = 1.0
     return padded
 
 

@@ -1,6 +1,6 @@
 """What VL-BERT and ViLBERT learn from when they are trained for several tasks: each task's own loss
-and, where regions are annotated, what is in them and where they are. Training only; knows no data
-set and no optimiser."""
+and, where regions are annotated, what is in them, where they are and which phrases speak of them.
+Training only; knows no data set and no optimiser."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .grounding import GroundingLoss, RegionWatch
+from .multitask_recipes import Recipe
 from .multitask_vision import Vision, Visuals
 from .region_encoder import RegionBatch
 from .vilbert_heads import retrieval_choices, retrieval_loss
@@ -49,22 +51,36 @@ class WithLosses(nn.Module):
 
     `naming` tells from a region's first state what is in it, `placing` where it is: they teach the
     CNN and keep the geometry from drowning in the appearance, as detectors' features come with
-    both. These two layers are not kept.
+    both. `grounded` tells which words and phrases of a text speak of a region. Their layers are not
+    kept.
     """
 
-    def __init__(self, seer: Seer, hidden: int, labels: int, region_loss: float) -> None:
+    def __init__(self, seer: Seer, recipe: Recipe, naming: Tensor) -> None:
+        """naming: (vocabulary, labels) as `naming_words` makes it, with no labels where regions are
+        not annotated."""
         super().__init__()
         self.seer = seer
-        self.naming = nn.Linear(hidden, max(1, labels))
-        self.placing = nn.Linear(hidden, 4)
-        self.region_loss = 0.0 if seer.vision.config.blind or not labels else region_loss
+        self.negatives = recipe.negatives
+        labels = naming.shape[1]
+        sees = not seer.vision.config.blind and labels > 0
+        self.region_loss = recipe.region_loss if sees else 0.0
+        self.grounding = recipe.grounding if sees else 0.0
+        self.naming = nn.Linear(recipe.hidden_size, max(1, labels))
+        self.placing = nn.Linear(recipe.hidden_size, 4)
+        if self.grounding:
+            self.watch = RegionWatch(seer.network)
+            self.grounded = GroundingLoss(recipe.hidden_size, self.watch.layers, naming)
 
     def forward(self, kind: str, texts: Tensor, rows: Tensor, **batch: Tensor) -> dict[str, Tensor]:
         """A batch as Collator makes it -> {"loss": ()}."""
         visuals = self._see(batch)
+        if self.grounding:
+            self.watch.forget()
         loss = self._task_loss(kind, texts, rows, visuals, batch)
         if self.region_loss and "labels" in batch:
             loss = loss + self.region_loss * self._of_regions(visuals, batch)
+        if self.grounding and "labels" in batch:
+            loss = loss + self.grounding * self._of_phrases(texts, rows, batch)
         return {"loss": loss}
 
     def _see(self, batch: dict[str, Tensor]) -> Visuals:
@@ -92,21 +108,59 @@ class WithLosses(nn.Module):
             logits = network.region_logits(texts, own)
             loss = network.region_loss(logits, batch["overlaps"], own)
             return loss * (_MOMENTS if kind == "moments" else 1.0)
-        return self._matching(texts, batch["foils"], batch["others"], rows, visuals)
+        texts, foils = _as_long(texts, batch["foils"])
+        if self.negatives == "four":
+            return self._among_four(texts, foils, batch["others"], rows, visuals)
+        return self._among_all(texts, foils, rows, visuals)
 
-    def _matching(
+    def _among_four(
         self, texts: Tensor, foils: Tensor, other: Tensor, rows: Tensor, visuals: Visuals
     ) -> Tensor:
         """The right pair among four (ViLBERT's retrieval): the others have another picture's text,
         another picture, and the hard text."""
-        longest = max(texts.shape[1], foils.shape[1])
-        every = torch.cat([_widened(texts, longest), _widened(foils, longest)])
         place = torch.arange(len(texts), device=texts.device)
         captions, pictures = retrieval_choices(place, rows, other, rows[other], place + len(texts))
         scores = self.seer.network.match_logits(
-            every[captions.flatten()], visuals.rows(pictures.flatten())
+            torch.cat([texts, foils])[captions.flatten()], visuals.rows(pictures.flatten())
         )
         return retrieval_loss(scores.view(-1, 4))
+
+    def _among_all(self, texts: Tensor, foils: Tensor, rows: Tensor, visuals: Visuals) -> Tensor:
+        """The right text of a picture among all of the batch and the hard one, and the right
+        picture of a text among all of the batch."""
+        count = len(texts)
+        place = torch.arange(count, device=texts.device)
+        # every text with every picture, then each hard text with its picture
+        captions = torch.cat([place.repeat_interleave(count), place + count])
+        pictures = torch.cat([rows.repeat(count), rows])
+        scores = self.seer.network.match_logits(
+            torch.cat([texts, foils])[captions], visuals.rows(pictures)
+        )
+        every, hard = scores[: count * count].view(count, count), scores[count * count :]
+        # another text of the same picture is no wrong one
+        same = (rows[:, None] == rows) & (place[:, None] != place)
+        every = every.masked_fill(same, -torch.inf)
+        of_picture = torch.cat([every.T, hard[:, None]], dim=1)
+        return (F.cross_entropy(every, place) + F.cross_entropy(of_picture, place)) / 2
+
+    def _own_pairs(self, texts: int) -> Tensor:
+        """The rows of the sequences in which a text stands with its own picture."""
+        step = 4 if self.negatives == "four" else texts + 1
+        return torch.arange(texts) * step
+
+    def _of_phrases(self, texts: Tensor, rows: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Of each text with its own picture; of a query, with each of its choices."""
+        layers, labels, roles = self.watch.states, batch["labels"][rows], batch["roles"]
+        if "choices" in batch:
+            many = batch["choices"].shape[1]
+            texts = texts.repeat_interleave(many, dim=0)
+            texts = torch.cat([texts, batch["choices"].flatten(0, 1)], dim=1)
+            labels, roles = (x.repeat_interleave(many, dim=0) for x in (labels, roles))
+        elif "foils" in batch:
+            own = self._own_pairs(len(texts))
+            layers = [states[own] for states in layers]
+        found: Tensor = self.grounded(layers, texts, labels, roles)
+        return found
 
     def _of_regions(self, visuals: Visuals, batch: dict[str, Tensor]) -> Tensor:
         known = batch["labels"].any(dim=-1)  # (visuals, regions)
@@ -127,5 +181,10 @@ def places_of(boxes: Tensor, size: Tensor) -> Tensor:
     return torch.cat([(first + last) / 2 - 0.5, last - first - 0.2], dim=-1) * 4
 
 
-def _widened(texts: Tensor, longest: int) -> Tensor:
-    return F.pad(texts, (0, longest - texts.shape[1]))
+def _as_long(texts: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Both padded to the longer one's length."""
+    longest = max(texts.shape[1], others.shape[1])
+    return (
+        F.pad(texts, (0, longest - texts.shape[1])),
+        F.pad(others, (0, longest - others.shape[1])),
+    )

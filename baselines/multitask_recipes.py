@@ -22,6 +22,8 @@ class Recipe:
     weight_decay: float = 1e-4
     warmup: int = 200  # steps until the learning rate is reached
     region_loss: float = 1.0  # naming and placing regions, where they are annotated
+    grounding: float = 1.0  # telling which phrases speak of them, where that is annotated
+    negatives: str = "batch"  # what a right pair is told from: "four", or all pairs of the batch
     # visuals of a batch and the texts drawn of each, by what is asked
     answers_batch: int = 8
     answers_draw: int = 5
@@ -75,7 +77,7 @@ def recipe_for(
     ones."""
     usual = RECIPES[model].get(f"{task}/{dataset}", RECIPES[model][""])
     recipe = with_options(usual, {"regions": _ON_GRID.get(dataset, "grid"), **options})
-    check_choices(recipe, {"regions": ("segments", "grid", "none")})
+    check_choices(recipe, {"regions": ("segments", "grid", "none"), "negatives": ("four", "batch")})
     for name, value in asdict(recipe).items():
         if isinstance(value, int) and value < 1:
             raise BadInput(f"--set {name}={value}: must be 1 or more")

@@ -85,7 +85,7 @@ def with_roles(examples: Sequence[Example], dataset: Dataset) -> list[Example]:
         assert isinstance(example.visual, PictureRegions)
         roles = {
             sample.input.text: tuple(
-                map(tuple, roles_of(example.visual, dataset.groundings(sample)))
+                map(tuple, roles_of(example.visual, dataset.groundings(sample, sample.input.text)))
             )
             for sample in samples
         }

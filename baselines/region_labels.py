@@ -9,7 +9,7 @@ from harness.types import Box, Dataset, RegionAnnotation
 
 from .region_encoder import PictureRegions
 
-PHRASES = 3  # of a question, whose regions training may be told
+PHRASES = 6  # of a text, whose regions training may be told
 
 
 def label_words_of(dataset: Dataset) -> dict[str, int]:

@@ -16,6 +16,7 @@ from harness.errors import BadInput
 from harness.types import Dataset, ModelDescription, TrainPart, TrainRequest
 
 from .checkpoints import prepare_checkpoints
+from .grounding import naming_words
 from .moment_windows import usual_lengths
 from .multitask_examples import (
     Collator,
@@ -109,7 +110,7 @@ def _train(request: TrainRequest, model: ModelName, blind: bool) -> None:
     trainer = MixedTrainer(
         OneKindBatches(kinds, sizes, request.seed, {"answers": recipe.answers_passes}),
         measure=lambda: _measure(seer, vocabulary, config, request.device, parts),
-        model=WithLosses(seer, recipe.hidden_size, len(words), recipe.region_loss),
+        model=WithLosses(seer, recipe, naming_words(vocabulary.words, words)),
         args=training_arguments(
             request,
             epochs=recipe.epochs,

@@ -175,8 +175,8 @@ class Dataset:
     dropped: the moment starts after the video's end: lines 17, 23").
 
     What only training may use, where a data set has it: `region_annotations` of a picture, and
-    `groundings` of a sample: for each phrase of its text, in order, the boxes it speaks of, as
-    GQA's annotations have them.
+    `groundings` of a sample and one of its texts: for each phrase of the text, in order, the boxes
+    it speaks of, as the annotations of GQA and of Flickr30k Entities have them.
     """
 
     name: str
@@ -185,7 +185,7 @@ class Dataset:
     sha256: str
     answers: tuple[str, ...] = ()
     region_annotations: Callable[[Picture], Sequence[RegionAnnotation]] | None = None
-    groundings: Callable[[Sample], Sequence[Sequence[Box]]] | None = None
+    groundings: Callable[[Sample, str], Sequence[Sequence[Box]]] | None = None
     notes: tuple[str, ...] = ()
 
 

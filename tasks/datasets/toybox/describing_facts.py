@@ -175,6 +175,36 @@ Mention = tuple[int, frozenset[str]]  # how many things, called by which values
 def parse_facts(text: str) -> frozenset[str]:
     """The facts that a caption claims, at least one. ValueError if the text is no Toybox
     caption."""
+    skeleton, mentions = _skeleton(text)
+    for pattern, read in _READERS:
+        found = pattern.fullmatch(skeleton)
+        facts = [*read(found, mentions)] if found is not None else []
+        if facts and _NONE not in facts:
+            return frozenset(facts)
+    raise ValueError(f"not a Toybox caption: {text!r}")
+
+
+def spoken_of(text: str, scene: Scene) -> list[list[Thing]]:
+    """The things that each naming in a caption may mean, in the order of the namings: all that are
+    such. A group's members ("four squares, a pink one ...") are such as the group is."""
+    skeleton, mentions = _skeleton(text)
+    group = _GROUPS.fullmatch(skeleton)
+    if group is not None:
+        (_, shared), end = mentions[0], 1 + group["told"].count("#")
+        members = [(count, values | shared) for count, values in mentions[1:end]]
+        mentions = [mentions[0], *members, *mentions[end:]]
+    return [
+        [
+            thing
+            for thing in scene.things
+            if values <= {thing.size, thing.pattern, thing.colour, thing.shape}
+        ]
+        for _, values in mentions
+    ]
+
+
+def _skeleton(text: str) -> tuple[str, list[Mention]]:
+    """A caption with "#" for each naming of things, "" for what is no sentence; and the namings."""
     mentions: list[Mention] = []
 
     def mark(found: re.Match[str]) -> str:
@@ -183,12 +213,7 @@ def parse_facts(text: str) -> frozenset[str]:
 
     whole = text[:1].isupper() and text.endswith(".") and "#" not in text
     skeleton = NAMING.sub(mark, f"{text[:1].lower()}{text[1:-1]}") if whole else ""
-    for pattern, read in _READERS:
-        found = pattern.fullmatch(skeleton)
-        facts = [*read(found, mentions)] if found is not None else []
-        if facts and _NONE not in facts:
-            return frozenset(facts)
-    raise ValueError(f"not a Toybox caption: {text!r}")
+    return skeleton, mentions
 
 
 _NONE = ""  # the fact of a sentence that says nothing
@@ -376,6 +401,10 @@ def _read_members(told: str, members: Sequence[Mention], alike: str) -> Iterator
         yield from _standing_at(_placed(told, members))
 
 
+_GROUPS = re.compile(
+    f"(?:{'|'.join(GROUP_OPENINGS)}) #, (?P<told>{_MEMBERS})"
+    f"(?:, (?:{'|'.join(GROUP_LINKS)}) (?P<others>{_REST}(?:(?:, {_REST})* and {_REST})?))?"
+)
 _READERS: tuple[tuple[re.Pattern[str], _Reader], ...] = (
     (re.compile(f"(?:{'|'.join(ROW_OPENINGS)}) ({_ITEMS})"), _read_row),
     (
@@ -389,11 +418,5 @@ _READERS: tuple[tuple[re.Pattern[str], _Reader], ...] = (
     ),
     (re.compile(f"there is {_AT_PLACES}"), _read_places),
     (re.compile(f"{_FRONTED}(?:(?:, {_FRONTED})*, and {_FRONTED})?"), _read_places),
-    (
-        re.compile(
-            f"(?:{'|'.join(GROUP_OPENINGS)}) #, (?P<told>{_MEMBERS})"
-            f"(?:, (?:{'|'.join(GROUP_LINKS)}) (?P<others>{_REST}(?:(?:, {_REST})* and {_REST})?))?"
-        ),
-        _read_groups,
-    ),
+    (_GROUPS, _read_groups),
 )

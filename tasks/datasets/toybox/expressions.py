@@ -6,12 +6,12 @@ import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
 
-from harness.types import Dataset, Expression, Sample
+from harness.types import Box, Dataset, Expression, Sample
 
 from ...targets import BoxTarget
 from .chance import Chance
-from .referring import Referral, refer
-from .samples import LazySamples, check_split, picture_of
+from .referring import Referral, refer, spoken_of
+from .samples import LazySamples, boxes_of, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, make_scene
 from .vqa import region_annotations
 
@@ -37,6 +37,7 @@ def load(root: Path | None, split: str) -> Dataset:
         samples=LazySamples(PICTURES[split], EXPRESSIONS_PER_PICTURE, partial(_samples, split)),
         sha256=SHA256[split],
         region_annotations=region_annotations,
+        groundings=groundings,
     )
 
 
@@ -58,6 +59,11 @@ def _samples(split: str, index: int) -> list[Sample]:
         )
         for number, referral in enumerate(expressions_about(scene))
     ]
+
+
+def groundings(sample: Sample, text: str) -> list[list[Box]]:
+    """The boxes of what an expression means and of its landmark."""
+    return boxes_of(spoken_of(text, sample.input.visual.scene))
 
 
 def checksum(split: str) -> str:

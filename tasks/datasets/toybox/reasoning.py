@@ -145,6 +145,26 @@ def claims(text: str) -> list[tuple[int, str]]:
     return said
 
 
+def spoken_of(text: str, objects: Sequence[NamedBox], scene: Scene) -> list[list[Thing]]:
+    """The things that a question speaks of by each of its tags and phrases, in its order. What is
+    "the blue thing above [0]" is the one that is above. ValueError if the text is no question."""
+    by_box: dict[tuple[float, ...], Thing] = {thing.box: thing for thing in scene.things}
+    things = [by_box[thing.box] for thing in objects]
+    kind, slots = parse_question(text)
+    found = []
+    for slot in re.findall(r"{([a-dpq])}", QUESTIONS[kind]):
+        if slot in "abcd":
+            found.append([things[int(slots[slot])]])
+        elif kind == "relation":
+            beside = find_beside(
+                parse_phrase(slots[slot]), slots["r"], things[int(slots["a"])], scene
+            )
+            found.append([beside] if beside else [])
+        else:
+            found.append([t for t in scene.things if parse_phrase(slots[slot]).matches(t)])
+    return found
+
+
 # ---------------------------------------------------------------- what is right
 
 

@@ -183,6 +183,16 @@ def resolve(text: str, scene: Scene) -> Thing | None:
     return find(parse(text), scene)
 
 
+def spoken_of(text: str, scene: Scene) -> tuple[list[Thing], list[Thing]]:
+    """The thing that an expression means and its landmark, where it has one. ValueError if the text
+    is no Toybox expression."""
+    reference = parse(text)
+    meant = find(reference, scene)
+    if reference.form != "relation":
+        return [meant] if meant else [], []
+    return [meant] if meant else [], [t for t in scene.things if reference.b.matches(t)]
+
+
 def find(reference: Reference, scene: Scene) -> Thing | None:
     """The one thing that is clearly meant, all others being clearly not, or None."""
     if reference.form == "relation":

@@ -7,13 +7,14 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
-from harness.types import CaptionedVisual, Dataset, Sample
+from harness.types import Box, CaptionedVisual, Dataset, Sample
 
 from ...targets import RetrievalTarget
 from .binding import foil
 from .captions import captions_of
 from .chance import Chance
-from .samples import LazySamples, check_split, picture_of
+from .describing_facts import spoken_of
+from .samples import LazySamples, boxes_of, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, make_scene
 from .vqa import region_annotations
 
@@ -37,6 +38,7 @@ def load(root: Path | None, split: str) -> Dataset:
         samples=LazySamples(PICTURES[split], 1, partial(_samples, split)),
         sha256=SHA256[split],
         region_annotations=region_annotations,
+        groundings=groundings,
     )
 
 
@@ -60,6 +62,11 @@ def _samples(split: str, index: int) -> list[Sample]:
             tags={"things": str(len(scene.things))},
         )
     ]
+
+
+def groundings(sample: Sample, text: str) -> list[list[Box]]:
+    """For each naming of things in a caption, the boxes of those that it may mean."""
+    return boxes_of(spoken_of(text, sample.input.visual.scene))
 
 
 def checksum(split: str) -> str:

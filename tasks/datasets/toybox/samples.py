@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, overload
 
 from harness.errors import BadInput
-from harness.types import Picture, Sample
+from harness.types import Box, Picture, Sample
 
 if TYPE_CHECKING:
     from harness.types import Pixels
 
 from . import VERSION
-from .scenes import SIDE, SPLITS, Scene
+from .scenes import SIDE, SPLITS, Scene, Thing
 
 
 def check_split(split: str) -> None:
@@ -25,6 +25,11 @@ def check_split(split: str) -> None:
 def picture_of(scene: Scene) -> Picture:
     id = f"{VERSION}/{scene.split}/{scene.index}"
     return Picture(id, partial(_draw, scene), scene, size=(SIDE, SIDE))
+
+
+def boxes_of(spoken_of: Sequence[Sequence[Thing]]) -> list[list[Box]]:
+    """The boxes of the things that each phrase of a text speaks of."""
+    return [[thing.box for thing in things] for things in spoken_of]
 
 
 def _draw(scene: Scene) -> Pixels:

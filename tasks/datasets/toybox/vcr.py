@@ -7,12 +7,13 @@ import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
 
-from harness.types import Dataset, NamedBox, ReasonedQuestion, Sample
+from harness.types import Box, Dataset, NamedBox, ReasonedQuestion, Sample
 
 from ...targets import VcrTarget
 from .chance import Chance
 from .justifying import Item, pose, tag_things
-from .samples import LazySamples, check_split, picture_of
+from .reasoning import spoken_of
+from .samples import LazySamples, boxes_of, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, Thing, make_scene
 from .vqa import region_annotations
 
@@ -38,6 +39,7 @@ def load(root: Path | None, split: str) -> Dataset:
         samples=LazySamples(PICTURES[split], QUESTIONS_PER_PICTURE, partial(_samples, split)),
         sha256=SHA256[split],
         region_annotations=region_annotations,
+        groundings=groundings,
     )
 
 
@@ -73,6 +75,12 @@ def _samples(split: str, index: int) -> list[Sample]:
         )
         for number, item in enumerate(items)
     ]
+
+
+def groundings(sample: Sample, text: str) -> list[list[Box]]:
+    """The boxes of the things that a question's tags and phrases speak of, in its order."""
+    asked = sample.input
+    return boxes_of(spoken_of(text, asked.objects, asked.visual.scene))
 
 
 def checksum(split: str) -> str:

@@ -14,7 +14,7 @@ from .asking import AskedQuestion, ask
 from .chance import Chance
 from .phrases import VALUES
 from .questions import parse, spoken_of
-from .samples import LazySamples, check_split, picture_of
+from .samples import LazySamples, boxes_of, check_split, picture_of
 from .scenes import PICTURES, SPLITS, Scene, make_scene
 
 QUESTIONS_PER_PICTURE = 5
@@ -73,10 +73,9 @@ def region_annotations(picture: Picture) -> list[RegionAnnotation]:
     ]
 
 
-def groundings(sample: Sample) -> list[list[Box]]:
+def groundings(sample: Sample, text: str) -> list[list[Box]]:
     """The boxes of the things that a question speaks of, as `spoken_of` orders them."""
-    scene = sample.input.visual.scene
-    return [[t.box for t in things] for things in spoken_of(parse(sample.input.text), scene)]
+    return boxes_of(spoken_of(parse(text), sample.input.visual.scene))
 
 
 def checksum(split: str) -> str:

@@ -1,0 +1,92 @@
+"""What a network learns of texts and regions before its last layer: which of a region's words stand
+in the text, and which phrases of the text speak of it. Training only; the network stays as it is:
+its regions' states are watched, not returned. Knows no data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .region_labels import PHRASES
+from .vilbert_multitask import ViLBertMultitask
+from .vlbert import region_states, vqa_loss
+from .vlbert_multitask import VLBertMultitask
+
+
+class RegionWatch:
+    """Keeps the regions' states that the network last computed, of every layer between the first
+    and the last: (rows, regions, hidden) each, a row for each text with its picture."""
+
+    def __init__(self, network: VLBertMultitask | ViLBertMultitask) -> None:
+        self.states: list[Tensor] = []
+        if isinstance(network, VLBertMultitask):
+            network.choices.encoder.register_forward_hook(self._see_single_stream)
+            self.layers = max(1, network.config.num_hidden_layers - 2)
+        else:
+            layers = network.network.bert.encoder.v_layer
+            watched = layers[:-1] if len(layers) > 1 else layers
+            for layer in watched:
+                layer.register_forward_hook(self._see_image_stream)
+            self.layers = len(watched)
+
+    def forget(self) -> None:
+        self.states = []
+
+    def _see_single_stream(self, _module: nn.Module, inputs: Any, output: Any) -> None:
+        token_mask, region_mask = inputs[2], inputs[6]
+        layers = output[0]
+        between = layers[1:-1] if len(layers) > 2 else layers[-1:]
+        self.states = [region_states(layer, token_mask, region_mask) for layer in between]
+
+    def _see_image_stream(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        self.states.append(output)
+
+
+class GroundingLoss(nn.Module):
+    """From a region's states between the first layer and the last, `mentions` tells which of its
+    words stand in the text, `roles` which phrases of the text speak of it, as referring expressions
+    do (VL-BERT, section 4.2.3): they teach attention to match words with regions early enough for
+    later layers to compare what was found. These layers are not kept."""
+
+    def __init__(self, hidden: int, layers: int, naming: Tensor) -> None:
+        """naming: (vocabulary, labels), whether a word of the vocabulary stands for a label."""
+        super().__init__()
+        self.register_buffer("naming", naming, persistent=False)
+        self.mentions = nn.ModuleList(nn.Linear(hidden, naming.shape[1]) for _ in range(layers))
+        self.roles = nn.ModuleList(nn.Linear(hidden, PHRASES) for _ in range(layers))
+
+    def forward(
+        self, layers: Sequence[Tensor], texts: Tensor, labels: Tensor, roles: Tensor
+    ) -> Tensor:
+        """layers: (rows, regions, hidden) each; texts (rows, words) token ids; labels (rows,
+        regions, labels) what is in each region, nothing where that is not known; roles (rows,
+        regions, PHRASES) -> ()."""
+        known = labels.any(dim=-1)  # (rows, regions)
+        if not bool(known.any()):
+            return layers[0].new_zeros(())
+        mentioned = (labels * self.mentioned(texts)[:, None, :])[known]
+        spoken_of = roles[known]
+        losses = [
+            vqa_loss(mention(states[known]), mentioned) + vqa_loss(role(states[known]), spoken_of)
+            for states, mention, role in zip(layers, self.mentions, self.roles, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def mentioned(self, texts: Tensor) -> Tensor:
+        """Which labels stand in each text: (rows, words) token ids -> (rows, labels) of 0 and 1."""
+        naming: Tensor = self.get_buffer("naming")
+        return naming[texts].amax(dim=1)
+
+
+def naming_words(words: Sequence[str], labels: Mapping[str, int]) -> Tensor:
+    """(vocabulary, labels): 1 where a word of the vocabulary is a label, in the singular or a
+    regular plural."""
+    naming = torch.zeros(len(words), len(labels))
+    for row, word in enumerate(words):
+        for singular in {word, re.sub("s$", "", word), re.sub("es$", "", word)} & set(labels):
+            naming[row, labels[singular]] = 1.0
+    return naming

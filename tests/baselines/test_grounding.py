@@ -1,0 +1,90 @@
+"""What a network learns of phrases and regions: which states are watched, what the loss asks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.baselines.grounding import GroundingLoss, RegionWatch, naming_words
+from harness.baselines.region_labels import PHRASES
+from harness.baselines.vlbert import VLBertConfig
+from harness.baselines.vlbert_multitask import VLBertMultitask
+
+from .test_multitask_networks import (
+    CHOICES,
+    CLS,
+    MASK,
+    SEP,
+    TEXTS,
+    looked,
+    named,
+    network_of,
+    vlbert_config,
+)
+
+HIDDEN = 16
+
+
+def deep_vlbert() -> VLBertMultitask:
+    torch.manual_seed(1)
+    config = VLBertConfig(**{**vars(vlbert_config()), "num_hidden_layers": 4})
+    return VLBertMultitask(config, CLS, SEP, MASK).eval()
+
+
+def test_of_vlbert_the_layers_between_the_first_and_the_last_are_watched() -> None:
+    network = deep_vlbert()
+    watch = RegionWatch(network)
+    seen = network.see(looked())
+    network.answer_logits(TEXTS, seen)
+    _, every = network.answers.encode(TEXTS, seen.states, seen.mask)
+    assert watch.layers == len(watch.states) == 2
+    for states, official in zip(watch.states, every[1:3], strict=True):
+        assert torch.allclose(states[seen.mask], official[seen.mask], atol=1e-6)
+        assert (states[~seen.mask] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["vlbert", "vilbert"])
+def test_watching_changes_no_logit_and_has_a_row_for_each_sequence(name: str) -> None:
+    network = network_of(name)
+    seen = network.see(looked())
+    before = network.choice_logits(TEXTS, CHOICES, named(), seen)
+    watch = RegionWatch(network)
+    assert torch.equal(network.choice_logits(TEXTS, CHOICES, named(), seen), before)
+    assert len(watch.states) == watch.layers
+    many = CHOICES.shape[0] * CHOICES.shape[1]
+    assert all(states.shape == (many, 4, HIDDEN) for states in watch.states)
+
+
+def test_words_name_labels_in_the_singular_or_a_regular_plural() -> None:
+    naming = naming_words(["[PAD]", "cross", "crosses", "reds", "redder"], {"cross": 0, "red": 1})
+    assert naming.tolist() == [[0, 0], [1, 0], [1, 0], [0, 1], [0, 0]]
+
+
+def loss_with(logit: float, labels: Tensor, roles: Tensor, texts: Tensor) -> float:
+    """Of one layer whose first label and first phrase are told with this logit, whatever the
+    state; all else is told to be absent."""
+    loss = GroundingLoss(HIDDEN, 1, naming_words(["", "red", "blue"], {"red": 0, "blue": 1}))
+    with torch.no_grad():
+        for layer in (loss.mentions[0], loss.roles[0]):
+            assert isinstance(layer, torch.nn.Linear)
+            layer.weight.zero_()
+            layer.bias.fill_(-20.0)
+            layer.bias[0] = logit
+        found: Tensor = loss([torch.zeros(1, 2, HIDDEN)], texts, labels, roles)
+    return float(found)
+
+
+def test_only_a_word_that_is_in_the_text_and_of_the_region_is_mentioned() -> None:
+    labels = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])  # what the whole picture shows is not known
+    roles = torch.zeros(1, 2, PHRASES)
+    roles[0, 1, 0] = 1
+    red, blue = torch.tensor([[1, 0]]), torch.tensor([[2, 0]])
+    assert loss_with(20.0, labels, roles, red) < 1e-6
+    assert loss_with(20.0, labels, roles, blue) == pytest.approx(20, rel=1e-3)
+    assert loss_with(20.0, labels, 0 * roles, red) == pytest.approx(20, rel=1e-3)
+    assert loss_with(-20.0, labels, roles, red) == pytest.approx(40, rel=1e-3)
+
+
+def test_regions_that_are_not_known_teach_nothing() -> None:
+    assert loss_with(20.0, torch.zeros(1, 2, 2), torch.ones(1, 2, PHRASES), TEXTS[:1] * 0) == 0

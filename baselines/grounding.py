@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .region_labels import PHRASES
+from .multitask_examples import PHRASES
 from .vilbert_multitask import ViLBertMultitask
 from .vlbert import region_states, vqa_loss
 from .vlbert_multitask import VLBertMultitask

@@ -35,11 +35,12 @@ from .multitask_vision import (
 )
 from .nce_inputs import pad_texts, with_tags_as_words
 from .region_encoder import PictureRegions, RegionBatch, find_regions, named_regions
-from .region_labels import PHRASES, labels_of, roles_of
+from .region_labels import labels_of, roles_of
 from .vlbert import soft_targets
 from .words import Vocabulary
 
 MOST_TOKENS = 48
+PHRASES = 6  # of a text, whose regions training may be told
 
 Seen: TypeAlias = PictureRegions | FrameRegions | npt.NDArray[np.uint8]
 Roles: TypeAlias = tuple[tuple[int, ...], ...]
@@ -156,7 +157,9 @@ class Reader:
         groundings = dataset.groundings
         if groundings is None or not isinstance(seen, PictureRegions) or not self.label_words:
             return lambda sample, text: ()
-        return lambda sample, text: tuple(map(tuple, roles_of(seen, groundings(sample, text))))
+        return lambda sample, text: tuple(
+            map(tuple, roles_of(seen, groundings(sample, text), PHRASES))
+        )
 
     def _texts(
         self, kind: Kind, sample: Any, seen: Any, roles: Callable[[Any, str], Roles]

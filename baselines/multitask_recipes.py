@@ -32,7 +32,8 @@ class Recipe:
     regions_draw: int = 3
     choices_batch: int = 12
     choices_draw: int = 1
-    pairs_batch: int = 12
+    pairs_batch: int = 6  # all pairs of a batch are scored
+    clip_pairs_batch: int = 4
     pairs_draw: int = 1
     moments_batch: int = 8
     moments_draw: int = 1

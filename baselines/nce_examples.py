@@ -26,9 +26,11 @@ from .nce_inputs import (
     tags_of,
 )
 from .region_encoder import PictureRegions, find_regions, named_regions, pad_regions
-from .region_labels import PHRASES, labels_of, roles_of
+from .region_labels import labels_of, roles_of
 from .visual_encoder import read_clips, read_pictures
 from .words import Vocabulary
+
+PHRASES = 3  # of a question, whose regions training may be told
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,12 @@ def with_roles(examples: Sequence[Example], dataset: Dataset) -> list[Example]:
     grounded = []
     for example, samples in zip(examples, _by_view(dataset), strict=True):
         assert isinstance(example.visual, PictureRegions)
-        roles = {
-            sample.input.text: tuple(
-                map(tuple, roles_of(example.visual, dataset.groundings(sample, sample.input.text)))
+        roles = {}
+        for sample in samples:
+            groundings = dataset.groundings(sample, sample.input.text)
+            roles[sample.input.text] = tuple(
+                map(tuple, roles_of(example.visual, groundings, PHRASES))
             )
-            for sample in samples
-        }
         claims = tuple(replace(claim, roles=roles[claim.text]) for claim in example.claims)
         grounded.append(replace(example, claims=claims))
     return grounded

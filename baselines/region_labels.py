@@ -1,5 +1,5 @@
 """What annotations say of the regions that a picture was cut into: the words for each, and which
-phrases of a question speak of it. For training only; knows no network."""
+phrases of a text speak of it. For training only; knows no network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from harness.types import Box, Dataset, RegionAnnotation
 
 from .region_encoder import PictureRegions
-
-PHRASES = 6  # of a text, whose regions training may be told
 
 
 def label_words_of(dataset: Dataset) -> dict[str, int]:
@@ -41,12 +39,14 @@ def labels_of(
     return labels
 
 
-def roles_of(regions: PictureRegions, groundings: Sequence[Sequence[Box]]) -> list[list[int]]:
-    """For each region, the phrases that speak of it, as indices below PHRASES."""
+def roles_of(
+    regions: PictureRegions, groundings: Sequence[Sequence[Box]], phrases: int
+) -> list[list[int]]:
+    """For each region, which of the first `phrases` phrases of a text speak of it."""
     return [
         [
             phrase
-            for phrase, boxes in enumerate(groundings[:PHRASES])
+            for phrase, boxes in enumerate(groundings[:phrases])
             if row > 0 and any(_overlap(box, region) >= 0.5 for box in boxes)
         ]
         for row, region in enumerate(regions.boxes.tolist())

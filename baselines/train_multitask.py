@@ -276,7 +276,7 @@ def _batches_of(recipe: Recipe) -> tuple[dict[Kind, int], dict[Kind, int]]:
         "regions": recipe.regions_batch,
         "choices": recipe.choices_batch,
         "pairs": recipe.pairs_batch,
-        "clip-pairs": recipe.pairs_batch,
+        "clip-pairs": recipe.clip_pairs_batch,
         "moments": recipe.moments_batch,
     }
     draws: dict[Kind, int] = {

@@ -21,6 +21,10 @@ class BadInput(HarnessError):
     """Wrong usage or bad input: names the file, the record, what is wrong and what to do."""
 
 
+class MissingFile(BadInput):
+    """A file of a data set that is not there."""
+
+
 class NotComparable(HarnessError):
     """Two results that must not be set side by side: what differs, a line a field."""
 

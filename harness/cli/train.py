@@ -119,15 +119,22 @@ def _tasks_of(
 
 
 def _open(task: TaskSpec, data: DatasetSpec, data_dir: Path | None, limit: int | None) -> TrainPart:
+    """A training goes without a validation part whose files are not there, and says so."""
     from dataclasses import replace
 
+    from harness.errors import MissingFile
     from harness.registry import load_attribute
     from harness.types import TrainPart
 
     load = load_attribute(data.load)
     train = load(data_dir, data.train_split)
     train = replace(train, samples=train.samples[:limit])
-    validation = load(data_dir, data.validation_split) if data.validation_split else None
+    validation = None
+    if data.validation_split:
+        try:
+            validation = load(data_dir, data.validation_split)
+        except MissingFile as missing:
+            click.echo(f"harness: nothing is measured while training: {missing}", err=True)
     return TrainPart(task.name, data.name, train, validation)
 
 

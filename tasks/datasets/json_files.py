@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import BadInput
+from harness.errors import BadInput, MissingFile
 from harness.types import Json
 
 _Value = TypeVar("_Value")
@@ -128,7 +128,7 @@ def read_bytes(path: Path, mend: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file; {mend}") from None
+        raise MissingFile(f"{path}: there is no such file; {mend}") from None
     except OSError as error:
         raise BadInput(f"{path}: the file cannot be read ({error.strerror}); {mend}") from None
 

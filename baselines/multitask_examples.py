@@ -33,9 +33,9 @@ from .multitask_vision import (
     read_frames,
     region_batch,
 )
-from .nce_inputs import pad_texts, with_tags_as_words
 from .region_encoder import PictureRegions, RegionBatch, find_regions, named_regions
 from .region_labels import labels_of, roles_of
+from .text_inputs import pad_texts, with_tags_as_words
 from .vlbert import soft_targets
 from .words import Vocabulary
 

@@ -22,7 +22,6 @@ from .words import Vocabulary, read_vocabulary
 ModelName: TypeAlias = Literal["vlbert", "vilbert"]
 
 
-# what reading a config.json, or building what it describes, raises where it is of something else
 @dataclass(frozen=True)
 class MultitaskConfig:
     """What config.json holds: which network in which sizes, how it sees, the answers in the order

@@ -38,9 +38,9 @@ from .multitask_vision import (
     read_frames,
     region_batch,
 )
-from .nce_inputs import pad_texts, rows_of_tags, with_tags_as_words
 from .official_model import OfficialModel, load_official_model
 from .region_encoder import PictureRegions, RegionCache, named_regions
+from .text_inputs import pad_texts, rows_of_tags, with_tags_as_words
 from .words import Vocabulary
 
 if TYPE_CHECKING:

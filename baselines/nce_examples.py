@@ -19,14 +19,14 @@ from harness.types import CaptionedVisual, Dataset, Expression, Question, Uncapt
 from .frozen_networks import Frozen
 from .moment_windows import every_window, window_of
 from .nce_folder import NceConfig
-from .nce_inputs import (
+from .region_encoder import PictureRegions, find_regions, named_regions, pad_regions
+from .region_labels import labels_of, roles_of
+from .text_inputs import (
     MOST_TOKENS,
     choice_text,
     pad_texts,
     tags_of,
 )
-from .region_encoder import PictureRegions, find_regions, named_regions, pad_regions
-from .region_labels import labels_of, roles_of
 from .visual_encoder import read_clips, read_pictures
 from .words import Vocabulary
 

@@ -31,7 +31,8 @@ from .frozen_networks import Frozen
 from .moment_windows import apart, every_window, window_of
 from .nce import DualEncoder
 from .nce_folder import NceConfig, read_folder
-from .nce_inputs import (
+from .region_encoder import PictureRegions, RegionBatch, RegionCache, named_regions, pad_regions
+from .text_inputs import (
     MOST_TOKENS,
     choice_text,
     draw_captions,
@@ -39,7 +40,6 @@ from .nce_inputs import (
     rows_of_tags,
     tags_of,
 )
-from .region_encoder import PictureRegions, RegionBatch, RegionCache, named_regions, pad_regions
 from .visual_encoder import read_clips, read_pictures
 from .words import Vocabulary
 

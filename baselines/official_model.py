@@ -30,7 +30,6 @@ from harness.types import (
 
 from . import vilbert_config, vlbert
 from .multitask_vision import Visuals
-from .nce_inputs import pad_texts
 from .official_checkpoints import LoadReport, load_official, shapes_in
 from .official_inputs import (
     RegionSource,
@@ -51,6 +50,7 @@ from .official_networks import (
     Use,
     look,
 )
+from .text_inputs import pad_texts
 from .words import Vocabulary
 
 if TYPE_CHECKING:

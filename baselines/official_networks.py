@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from .multitask_vision import Looked, Visuals
-from .nce_inputs import pad_texts
 from .official_checkpoints import (
     VILBERT_TASKS,
     VLBERT_REFERRING,
@@ -21,6 +20,7 @@ from .official_checkpoints import (
     Renames,
 )
 from .official_inputs import SeenRegions
+from .text_inputs import pad_texts
 from .vilbert import StreamState, ViLBertConfig, ViLBertOutput, box_locations, score_every_pair
 from .vilbert_heads import ViLBertForTasks, alignment_score
 from .vlbert import VLBertConfig, VLBertForVQA

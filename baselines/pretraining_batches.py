@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .bert import pack
-from .nce_inputs import pad_texts
 from .region_encoder import PictureRegions, RegionBatch, pad_regions
+from .text_inputs import pad_texts
 from .vlbert_pretraining import NOT_MASKED
 from .words import SPECIAL, Vocabulary
 

@@ -16,7 +16,7 @@ from harness.cli.train import measure
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 # one set of weights for all that a transformer over words and regions does on Toybox
 _QUESTIONS = ("vqa/toybox", "vqa/toybox-vcr")
-_EVERYTHING = (
+EVERYTHING = (
     *_QUESTIONS,
     "spatial-localization/toybox",
     "retrieval/toybox",
@@ -25,8 +25,8 @@ _EVERYTHING = (
 )
 BUNDLED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("show-attend-tell", ("captioning/toybox",)),  # first: its CNN sees the frames of clips too
-    ("vlbert", _EVERYTHING),
-    ("vilbert", _EVERYTHING),
+    ("vlbert", EVERYTHING),
+    ("vilbert", EVERYTHING),
     ("nce", ("retrieval/toybox",)),
     ("nce", ("video-retrieval/toybox",)),
     ("nce", ("vqa/toybox",)),

@@ -32,10 +32,10 @@ from .multitask_learning import Seer, WithLosses
 from .multitask_model import MultitaskModel
 from .multitask_recipes import Recipe, recipe_for
 from .multitask_vision import VisionConfig
-from .nce_inputs import rows_of_tags
 from .region_encoder import RegionConfig
 from .region_labels import label_words_of
 from .starting_weights import Start, check_start, read_start, start_from, vocabulary_of
+from .text_inputs import rows_of_tags
 from .training import (
     Curve,
     CurveTrainer,

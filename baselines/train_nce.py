@@ -26,12 +26,12 @@ from .nce_examples import (
     with_roles,
 )
 from .nce_folder import NceConfig, save_folder
-from .nce_inputs import MOST_TOKENS, draw_captions, pad_texts, rows_of_tags
 from .nce_learning import WithObjective
 from .nce_model import NceModel
 from .nce_recipes import Recipe, recipe_for
 from .region_encoder import RegionConfig
 from .region_labels import label_words_of
+from .text_inputs import MOST_TOKENS, draw_captions, pad_texts, rows_of_tags
 from .training import (
     Curve,
     CurveTrainer,

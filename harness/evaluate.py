@@ -171,7 +171,7 @@ def _run(setting: Setting, run: Run, spec: ModelSpec, model: Any, decides: Json)
         result |= report(setting.task_spec, setting.dataset, scored, dtype, also)
         result["controls"] = run_controls(setting, run, spec, model, scored)
         if spec.kind == "model" and setting.request.floors:
-            result |= floors_and_ceilings(setting)
+            result |= floors_and_ceilings(setting, scored)
     except (Exception, KeyboardInterrupt) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         run.write("run.json", {**result, "status": "failed", "reason": reason})

@@ -120,7 +120,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
             "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "controls": {},
             **report(task_spec, dataset, scored, dtype, also),
-            **floors_and_ceilings(setting),
+            **floors_and_ceilings(setting, scored),
             **environment(),
         }
         if scored.coverage.unscored:

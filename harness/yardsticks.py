@@ -105,7 +105,7 @@ def _control(
 def _gain(
     metric: Metric, own: FloatArray, theirs: FloatArray, groups: Sequence[str], seed: int
 ) -> Json:
-    """How much better the model is than the control, on the same samples."""
+    """How much better the model is than a control or a floor, on the same samples."""
     sign = 1 if metric.higher_is_better else -1
     difference = sign * (value_at_once(metric, own) - value_at_once(metric, theirs))
     if math.isnan(difference):
@@ -118,8 +118,9 @@ def _gain(
     return {"value": difference, "ci95": ci95 and list(ci95)}
 
 
-def floors_and_ceilings(setting: Setting) -> Json:
-    """Every floor and ceiling that can do the task, on the same samples."""
+def floors_and_ceilings(setting: Setting, scored: Scored) -> Json:
+    """Every floor and ceiling that can do the task, on the same samples, and the gain of the model,
+    whose scores are given, over each floor by the primary metric."""
     found: dict[str, dict[str, Json]] = {"floors": {}, "ceilings": {}}
     name = f"{setting.task_spec.name}/{setting.data_spec.name}"
     for spec in model_specs().values():
@@ -128,14 +129,20 @@ def floors_and_ceilings(setting: Setting) -> Json:
             continue
         kind = found["floors" if spec.kind == "floor" else "ceilings"]
         try:
-            options, scored = _score_floor(setting, spec)
+            options, yardstick = _score_floor(setting, spec)
         except HarnessError as error:
             kind[spec.name] = {"reason": str(error)}
             continue
+        entry = {metric: as_json(value) for metric, value in yardstick.values.items()}
+        primary = yardstick.metrics[0]
+        if spec.kind == "floor" and primary.name in scored.rows:
+            own, theirs = scored.rows[primary.name], yardstick.rows[primary.name]
+            gain = _gain(primary, own, theirs, yardstick.groups, setting.request.seed)
+            entry[primary.name] = {**entry[primary.name], "gain": gain}
         kind[spec.name] = {
-            **{metric: as_json(value) for metric, value in scored.values.items()},
+            **entry,
             "options": options,
-            "breakdowns": report(setting.task_spec, setting.dataset, scored, "")["breakdowns"],
+            "breakdowns": report(setting.task_spec, setting.dataset, yardstick, "")["breakdowns"],
         }
     return dict(found)
 

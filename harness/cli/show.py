@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.evaluate import Finished
 
 _FEW_GROUPS = 30
-WIDTH = 96  # columns where there is no terminal to ask
+WIDTH = 104  # columns where there is no terminal to ask
 
 
 def show(finished: Finished, as_json: bool) -> None:
@@ -127,7 +127,7 @@ def _table(rows: list[tuple[str, dict[str, Any], str, bool]], first: bool = Fals
     table.add_column("score", width=7, justify="right")
     table.add_column("95% interval", width=17, justify="right")
     table.add_column("samples", width=8, justify="right")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for index, (name, value, note, percent) in enumerate(rows):
         indent = "  " if first else "    "
         style = "bold" if first and index == 0 else None
@@ -147,7 +147,7 @@ def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[
                 (
                     name,
                     entry.get(primary, {}),
-                    "ceiling" if name in ceilings else "",
+                    "ceiling" if name in ceilings else _gain(entry.get(primary, {}), percent),
                 )
                 for name, entry in floors.items()
             ],
@@ -159,7 +159,7 @@ def _sections(result: dict[str, Any], primary: str) -> Iterator[tuple[str, list[
                 (
                     name,
                     entry.get(primary, {}),
-                    _gain(entry[primary], percent) if primary in entry else "",
+                    _gain(entry.get(primary, {}), percent),
                 )
                 for name, entry in result["controls"].items()
             ],
@@ -178,8 +178,9 @@ def _of_ceiling(best: dict[str, Any] | None, percent: bool) -> str:
 
 
 def _gain(entry: dict[str, Any], percent: bool) -> str:
-    gain, scale = entry["gain"], 100 if percent else 1
-    if gain["value"] is None:
+    """ "" where there is none."""
+    gain, scale = entry.get("gain", {}), 100 if percent else 1
+    if gain.get("value") is None:
         return ""
     better = f"model {scale * gain['value']:+.1f}"
     if gain["ci95"] is None:
@@ -205,7 +206,7 @@ def _warnings(result: dict[str, Any], primary: str) -> Iterator[str]:
         elif "gain" in entry.get(primary, {}):
             ci95 = entry[primary]["gain"]["ci95"]
             if ci95 is not None and ci95[0] <= 0:
-                yield f"warning: the model does not beat this control: {name}"
+                yield f"warning: the model does not beat {name}"
 
 
 def _cells(value: dict[str, Any], percent: bool) -> tuple[str, str, str]:

@@ -30,8 +30,8 @@ from harness.baselines.multitask_vision import (
     frame_batch,
     moments_of,
 )
-from harness.baselines.nce_inputs import rows_of_tags
 from harness.baselines.region_encoder import RegionConfig
+from harness.baselines.text_inputs import rows_of_tags
 from harness.baselines.visual_encoder import VisualConfig
 from harness.baselines.words import Vocabulary, learn_vocabulary
 from harness.tasks.targets import (

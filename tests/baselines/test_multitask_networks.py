@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.baselines.multitask_learning import Network
 from harness.baselines.multitask_vision import Looked, Visuals
-from harness.baselines.nce_inputs import pad_texts
+from harness.baselines.text_inputs import pad_texts
 from harness.baselines.vilbert import ViLBertConfig, ViLBertOutput, box_locations
 from harness.baselines.vilbert_heads import ViLBertForTasks
 from harness.baselines.vilbert_multitask import HEADS, ViLBertMultitask

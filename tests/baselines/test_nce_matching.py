@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.baselines.nce_inputs import rows_of_tags
 from harness.baselines.nce_matching import SeenThroughQuestion, WordsOnThings
+from harness.baselines.text_inputs import rows_of_tags
 from harness.baselines.words import SPECIAL, Vocabulary
 
 

@@ -17,10 +17,10 @@ import torch
 
 from harness.baselines.nce_examples import Claim, Collator, Example, examples_of, with_roles
 from harness.baselines.nce_folder import read_folder
-from harness.baselines.nce_inputs import choice_text, with_tags_as_words
 from harness.baselines.nce_learning import beside_their_foils, grounding_loss
 from harness.baselines.nce_model import NceModel, load_nce
 from harness.baselines.nce_recipes import recipe_for
+from harness.baselines.text_inputs import choice_text, with_tags_as_words
 from harness.baselines.train_nce import train_nce
 from harness.baselines.training import CurveTrainer
 from harness.errors import BadInput

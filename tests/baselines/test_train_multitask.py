@@ -19,8 +19,8 @@ from harness.baselines.multitask_examples import Collator, Reader
 from harness.baselines.multitask_folder import build, read_folder
 from harness.baselines.multitask_learning import WithLosses
 from harness.baselines.multitask_recipes import Recipe
-from harness.baselines.nce_inputs import rows_of_tags
 from harness.baselines.region_labels import label_words_of
+from harness.baselines.text_inputs import rows_of_tags
 from harness.baselines.train_multitask import train_vilbert, train_vlbert
 from harness.baselines.training import CurveTrainer
 from harness.errors import BadInput

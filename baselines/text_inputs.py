@@ -1,5 +1,5 @@
-"""Inputs as the dual encoder's networks take them: texts and named things. Knows no network and no
-training."""
+"""Inputs as the bundled networks take them: texts, and the things that texts name. Knows no network
+and no training."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ def test_a_run_against_itself_differs_in_nothing(
     (one,) = compared(cli, a, a / "run.json")
     for entry in one["metrics"].values():
         assert (entry["difference"], entry["ci95"], entry["p"]) == (0.0, [0.0, 0.0], 1.0)
-        assert entry["detectable"] == 0.0
+    # even so a test needs some eight answers of 600 to go wrong
+    assert 0.01 < one["metrics"]["accuracy"]["detectable"] < 0.03
 
 
 def test_the_order_in_which_samples_were_scored_changes_nothing(

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BadInput
-from harness.tasks.retrieval_metrics import BINDING, standing_metrics, why_invalid
+from harness.tasks.retrieval_metrics import binding_metric, standing_metrics, why_invalid
 from harness.tasks.targets import RetrievalTarget
 from harness.types import Json, Metric
 
+BINDING = binding_metric()
 METRICS = {metric.name: metric for metric in standing_metrics("text-to-image", "image-to-text")}
 
 GOOD = {"visual": [0, 2, 1], "texts": [[0, 1, 1], [3, 1, 1]]}

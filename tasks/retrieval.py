@@ -38,7 +38,9 @@ _KEPT = 64 * 2**20  # bytes of a score matrix that the run folder keeps
 class RetrievalTask:
     """A SetTask: asks an Encoder or a PairScorer for the scores of all pairs.
 
-    `visual` is what a visual is called in the metrics' names: "image" or "video".
+    `visual` is what a visual is called in the metrics' names: "image" or "video". Rule `ties`:
+    where a right candidate stands among others that score the same, "expected" (anywhere),
+    "first" or "last".
     """
 
     form = '{"visual": [above, tied, right], "texts": [[above, tied, right], ...]}'

@@ -225,6 +225,38 @@ def test_a_gap_in_answers_is_explained_by_how_they_are_normalised(
     assert found["accuracy-always-normalise"]["accounts"] == pytest.approx(one["gap"])
 
 
+def test_a_gap_of_a_scorer_that_gives_equal_scores_is_explained_by_the_rule_for_ties(
+    cli: Cli, saved_run: SaveRun
+) -> None:
+    def ranked(tied: int) -> Callable[[int, Sample], Json]:
+        def predict(number: int, sample: Sample) -> Json:
+            of_texts = [[0, tied, 1]] * sample.target.texts
+            return {"visual": [0, tied, 1], "texts": of_texts, "binding": [[1, 0]] * 5}
+
+        return predict
+
+    task = "retrieval/toybox"
+    sharp = saved_run("sharp", ranked(1), task=task)
+    coarse = saved_run("coarse", ranked(4), task=task, rules={"ties": "first"})
+    said = lines_of(cli("compare", sharp, coarse), 3)
+    assert any("expected over ties | right before ties" in line for line in said)
+    done = cli("compare", sharp, coarse, "--explain", "--json")
+    (one,) = json.loads(done.stdout)["explanations"]
+    gaps = {each["name"]: each["gap"] for each in one["conventions"]}
+    assert one["gap"] == 0
+    assert gaps == pytest.approx({"default": -0.75, "ties=first": 0.0, "ties=last": -1.0})
+
+
+def test_explaining_runs_of_other_samples_ends_with_3_and_incomplete_ones_with_4(
+    cli: Cli, saved_run: SaveRun, wrong_at: Any
+) -> None:
+    a = saved_run("a", wrong_at(10, 0))
+    other = saved_run("other", wrong_at(10, 0), limit=300)
+    assert "n: 600 | 300" in lines_of(cli("compare", a, other, "--explain"), 3)[0]
+    part = saved_run("part", lambda number, sample: None if number == 3 else {"answer": "yes"})
+    assert "incomplete" in lines_of(cli("compare", a, part, "--explain"), 4)[0]
+
+
 def test_what_no_scoring_can_change_is_named(cli: Cli, saved_run: SaveRun, wrong_at: Any) -> None:
     a = saved_run("a", wrong_at(10, 0))
     b = saved_run("b", wrong_at(10, 0), dtype="bfloat16")

@@ -224,7 +224,7 @@ def _losses(
     alone = [per_sample(metric, rows) for rows in (first, other)]
     if not metric.higher_is_better or alone[0] is None or alone[1] is None:
         return None
-    says = np.flatnonzero(np.isfinite(alone[0]) & np.isfinite(alone[1]))
+    says = np.flatnonzero(np.isfinite(alone[0]) & np.isfinite(alone[1])).tolist()
     weights = np.ones(len(first)) if metric.counted is None else first[:, metric.counted]
     a, b = (one[says] for one in (alone[0], alone[1]))
     better, worse = (b, a) if weights[says] @ (b - a) > 0 else (a, b)

@@ -167,20 +167,19 @@ def losses(
 ) -> Losses:
     """`better` and `worse`: (samples,) values of a mean over samples, each counted by its weight;
     `low`: the worst value that a sample can have."""
-    total = weights.sum()
+    total = float(weights.sum())
     over, under = (float(weights @ one) / total for one in (better, worse))
     parts = [weights * (better - over), weights * (worse - under)]
     residuals = group_sums(np.stack(parts, axis=1) / total, groups)
     of_worse, of_both = (float(residuals[:, 1] @ residuals[:, which]) for which in (1, 0))
-    few = len(residuals) / (len(residuals) - 1)
+    few = len(residuals) / max(1, len(residuals) - 1)
     own = weights * (worse - low) / total
     alone = float(own @ own)
 
     def variance(drop: float) -> float:
         share = drop / (under - low)  # of the samples; what is left of the rest spreads less
-        return few * (2 * share * of_both - (2 - share) * share * of_worse) + (
-            share * (1 - share) * alone
-        )
+        kept = few * (2 * share * of_both - (2 - share) * share * of_worse)
+        return kept + share * (1 - share) * alone
 
     return Losses(under - low, alone / (under - low), variance)
 

@@ -75,6 +75,16 @@ def test_equal_noise_both_ways_is_no_difference(
     assert "no difference can be told" in cli("compare", a, b).stdout
 
 
+def test_of_five_pictures_no_difference_could_be_told(
+    cli: Cli, saved_run: SaveRun, wrong_at: Any
+) -> None:
+    """Five swaps have a p of 2 / 32 at the least."""
+    a, b = (saved_run(name, wrong_at(4, n), limit=25) for n, name in enumerate("ab"))
+    shown = cli("compare", a, b).stdout
+    assert "and of so few visuals none could be" in shown
+    assert shown.splitlines()[4].split()[-1] == "n/a"
+
+
 def test_a_run_against_itself_differs_in_nothing(
     cli: Cli, saved_run: SaveRun, wrong_at: Any
 ) -> None:

@@ -176,7 +176,15 @@ def compare_pair(
         for metric in metrics
     ]
     lacking = [name for name in first.metric_names if name not in both]
-    notes = (*opened.notes, *(f"{name}: only {first.path} has it" for name in lacking))
+    notes = (
+        *opened.notes,
+        *(f"{name}: only {first.path} has it" for name in lacking),
+        *(
+            f"{run.path}: {run.invalid:,} samples are invalid and count as wrong"
+            for run in (first, other)
+            if run.invalid
+        ),
+    )
     return Comparison(
         first, other, len(set(groups)), differences, flipped(metrics[0], first, other), notes
     )

@@ -3,7 +3,9 @@ says it would? Simulated runs whose truth is known, through the very functions t
 and check; prints a Markdown table.
 
     python scripts/simulate_intervals.py --repetitions 2000 --results build/simulated.jsonl
+    python scripts/simulate_intervals.py --differences
 
+The second form asks the same of the interval of a difference: how often it holds the true one.
 Every repetition has a seed of its own, so the table is the same for any number of --jobs. Cells are
 appended to --results as they are done, and a later call goes on from there. Ends with 1 if a cell
 misses what is asked of it: coverage of 93 to 97%, false alarms in at most 6.5%, power of at least
@@ -32,7 +34,8 @@ from harness.check import is_drop
 from harness.compare import difference, permutation
 from harness.metrics.caption import Captions, cider_aggregate, cider_rows
 from harness.paired import ALPHA
-from harness.score import value_at_once, value_of
+from harness.score import metric_of_counts, value_at_once, value_of
+from harness.stats import difference95_of
 from harness.types import Metric, Sample
 
 Array = npt.NDArray[np.float64]
@@ -218,6 +221,23 @@ def lost_at_once(number: int, repetition: int) -> float:
     return value_at_once(case.metric, one) - value_at_once(case.metric, other)
 
 
+SHARE_LOST = 0.1  # by the second run, where the two truly differ
+
+
+def differences_of(number: int, repetition: int) -> list[tuple[float, float, float]]:
+    """The difference of a run of equal quality and of one that is truly worse, and its interval."""
+    case = CASES[number]
+    runs = case.runs("difference", repetition, (0.0, 0.0, SHARE_LOST))
+    counted = [metric_of_counts(case.metric, rows, case.names) for rows in runs]
+    values = [value_at_once(case.metric, rows) for rows in runs]
+    found = []
+    for (of_other, groups), value in zip(counted[1:], values[1:], strict=True):
+        interval = difference95_of(of_other, counted[0][0], groups)
+        assert interval is not None
+        found.append((value - values[0], *interval))
+    return found
+
+
 # ---------------------------------------------------------------- a cell of many
 
 
@@ -290,22 +310,45 @@ def cell_of(number: int, repetitions: int, mapped: Callable[..., Iterable[Any]])
     )
 
 
+def print_differences(
+    numbers: Sequence[int], repetitions: int, mapped: Callable[..., Iterable[Any]]
+) -> bool:
+    """A line a case; whether every interval holds the truth as often as it should."""
+    print("| runs | n | groups | equal runs | runs that truly differ |")
+    print("| --- | --- | --- | --- | --- |")
+    all_hold = True
+    for number in numbers:
+        case = CASES[number]
+        found = np.array(list(mapped(partial(differences_of, number), range(repetitions))))
+        drop = found[:, 1, 0].mean() if case.per_drop is None else -SHARE_LOST * case.per_drop
+        truths = np.array([0.0, drop])
+        low, high = found[:, :, 1] - 1e-12, found[:, :, 2] + 1e-12
+        held = np.mean((low <= truths) & (truths <= high), axis=0)
+        all_hold &= bool(np.all((held >= 0.93) & (held <= 0.97)))
+        shares = " | ".join(f"{100 * share:.1f}%" for share in held)
+        print(f"| {case.name} | {case.n:,} | {case.groups:,} | {shares} |", flush=True)
+    return all_hold
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--results", type=Path, help="file of finished cells, to go on from")
+    parser.add_argument("--differences", action="store_true", help="intervals of differences")
     asked = parser.parse_args(arguments)
+    numbers = [number for number, case in enumerate(CASES) if asked.only in case.name]
+    if asked.differences:
+        return 0 if print_differences(numbers, asked.repetitions, map) else 1
     done = _finished(asked.results, asked.repetitions)
     print("| " + " | ".join(HEADINGS) + " |")
     print("| " + " | ".join("---" for _ in HEADINGS) + " |", flush=True)
     cells = []
     with ProcessPoolExecutor(asked.jobs) as pool:
         mapped = partial(pool.map, chunksize=20) if asked.jobs > 1 else map
-        for number, case in enumerate(CASES):
-            if asked.only not in case.name:
-                continue
+        for number in numbers:
+            case = CASES[number]
             cell = done.get((case.name, case.n))
             if cell is None:
                 cell = cell_of(number, asked.repetitions, mapped)

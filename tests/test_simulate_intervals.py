@@ -52,6 +52,15 @@ def test_finished_cells_are_kept_and_not_simulated_again(
         script.main(["--repetitions", "13", *arguments[2:]])
 
 
+def test_intervals_of_differences_hold_none_and_the_true_one(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.main(["--differences", "--repetitions", "40", "--only", "mean IoU"])
+    for row in rows_of(capsys.readouterr().out):
+        for share in row[3:5]:
+            assert float(share.strip(" |").rstrip("%")) > 80
+
+
 @pytest.mark.parametrize(
     ("coverage", "alarms", "power", "holds"),
     [

@@ -82,7 +82,8 @@ def command(
         reason, code = " ".join(str(error).split()), error.exit_code
         reports.write(junit_of_error(reason), markdown_of_error(reason, code), [], ended=True)
         if as_json:
-            click.echo(json.dumps({"exit_code": code, "error": reason, "checks": []}, indent=1))
+            content = {"exit_code": code, "error": reason, "checks": [], "warnings": []}
+            click.echo(json.dumps(content, indent=1))
         raise
     code = outcome.exit_code(every)
     lines = flipped_lines(outcome)

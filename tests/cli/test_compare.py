@@ -75,6 +75,16 @@ def test_equal_noise_both_ways_is_no_difference(
     assert "no difference can be told" in cli("compare", a, b).stdout
 
 
+def test_invalid_answers_are_counted_beside_the_difference(
+    cli: Cli, saved_run: SaveRun, right: Right
+) -> None:
+    a = saved_run("a", lambda number, sample: right(sample), limit=50)
+    b = saved_run("b", lambda n, s: {"answer": 7} if n < 3 else right(s), limit=50)
+    (one,) = compared(cli, a, b)
+    assert one["notes"] == [f"{b}: 3 samples are invalid and count as wrong"]
+    assert one["metrics"]["accuracy"]["difference"] < 0
+
+
 def test_of_five_pictures_no_difference_could_be_told(
     cli: Cli, saved_run: SaveRun, wrong_at: Any
 ) -> None:

@@ -15,13 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from .compare import Difference, Flipped, difference, flipped, permutation
+from .compare import Difference, Flipped, difference, flipped
 from .errors import BAD_INPUT, CHECK_FAILED, GOOD, INCOMPLETE, NOT_COMPARABLE, BadInput
+from .paired import ALPHA, holm
 from .saved import SavedRun, find_runs, open_metrics, what_differs
-from .stats import holm
 from .store import write_json
-
-ALPHA = 0.05
 
 Verdict: TypeAlias = Literal["passed", "dropped", "not comparable", "incomplete", "no reference"]
 
@@ -164,8 +162,7 @@ def _check_one(run: SavedRun, reference: SavedRun | None, seed: int) -> Checked:
     if found.difference is None:
         line = f"{metric.name} applies to one of the two only, or to none"
         return Checked(run, reference, "not comparable", (line,))
-    tested = permutation(metric, *rows, reference.groups, seed)
-    p = tested.below if metric.higher_is_better else tested.above
+    p = 1.0 if found.p_worse is None else found.p_worse  # of a single group nothing can be told
     verdict: Verdict = "passed" if run.incomplete is None else "incomplete"
     reasons = () if run.incomplete is None else (run.incomplete,)
     moved = flipped(metric, reference, run)
@@ -179,13 +176,18 @@ def _judged(checked: Sequence[Checked], max_drop: float | None) -> list[Checked]
     return [_judge(one, adjusted.get(i), max_drop) for i, one in enumerate(checked)]
 
 
+def is_drop(drop: float, p: float) -> bool:
+    """Whether a drop is real: `p` is one-sided and corrected over all checks."""
+    return drop > 0 and p < ALPHA
+
+
 def _judge(one: Checked, p_holm: float | None, max_drop: float | None) -> Checked:
     if one.difference is None or p_holm is None:
         return one
     drop = -one.difference.better
     shown = 100 * drop if one.difference.percent else drop
     reasons = []
-    if drop > 0 and p_holm < ALPHA:
+    if is_drop(drop, p_holm):
         reasons.append(f"{one.difference.metric} really dropped by {shown:.2f} (p = {p_holm:.4f})")
     if max_drop is not None and shown > max_drop + 1e-9:
         reasons.append(f"{one.difference.metric} dropped by {shown:.2f}, more than {max_drop:g}")

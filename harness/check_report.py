@@ -1,5 +1,5 @@
-"""What became of a check, for machines and people: JUnit XML and a Markdown summary. Knows
-outcomes only; writes no file."""
+"""What became of a check, or why there was none, for machines and people: JUnit XML and a Markdown
+summary. Knows outcomes only; writes no file."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ def junit(outcome: Outcome, every_reference: bool) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname=where, name=reference.model)
         _say(case, "failure", "no run").set("message", "there is no run for this reference")
         failures += 1
+    return _as_text(suite, failures, errors)
+
+
+def junit_of_error(reason: str) -> str:
+    """Of a check that could not be made at all: one test case, an error."""
+    suite = ElementTree.Element("testsuite", name="harness check")
+    case = ElementTree.SubElement(suite, "testcase", classname="harness", name="check")
+    _say(case, "error", reason).set("message", _printable(reason))
+    return _as_text(suite, failures=0, errors=1)
+
+
+def _as_text(suite: ElementTree.Element, failures: int, errors: int) -> str:
     counts = {"tests": len(suite), "failures": failures, "errors": errors}
     for name, count in counts.items():
         suite.set(name, str(count))
@@ -102,6 +114,11 @@ def markdown(outcome: Outcome, code: int) -> str:
             some = ", ".join(f"`{_cell(moved.id)}`" for moved in one.flipped.worse[:_SHOWN])
             lines += ["", f"Worse in {_cell(one.name)}: {some or 'none'}"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown_of_error(reason: str, code: int) -> str:
+    """Of a check that could not be made at all."""
+    return f"### harness check: not made\n\n{_cell(reason)} (exit code {code})\n"
 
 
 def _cell(text: str) -> str:

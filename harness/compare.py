@@ -13,6 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import BadInput, NotComparable
+from .paired import (
+    Losses,
+    Permutation,
+    detectable_difference,
+    holm,
+    losses,
+    of_swaps,
+    of_swaps_by_weights,
+    permutation_test,
+    standard_error_of_difference,
+)
 from .saved import (
     Opened,
     SavedRun,
@@ -24,16 +35,7 @@ from .saved import (
     what_differs,
 )
 from .score import metric_of_counts, per_sample, value_at_once
-from .stats import (
-    Permutation,
-    detectable_difference,
-    difference95_of,
-    holm,
-    of_swaps,
-    of_swaps_by_weights,
-    permutation_test,
-    standard_error_of_difference,
-)
+from .stats import difference95_of
 from .types import Json, Metric
 
 if TYPE_CHECKING:
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Difference:
     """A metric of two runs on the same samples. `difference` is the second's minus the first's;
-    `detectable` the true difference that such a comparison finds four times in five. All None or
-    nan where the metric does not apply to one of them."""
+    `p_worse` is one-sided, that the second is worse; `detectable` the true difference that such a
+    comparison finds four times in five. None where the metric does not apply to one of them, or
+    nothing can be said."""
 
     metric: str
     percent: bool
@@ -54,6 +57,7 @@ class Difference:
     difference: float | None
     ci95: tuple[float, float] | None
     p: float | None
+    p_worse: float | None
     p_holm: float | None
     detectable: float | None
 
@@ -172,7 +176,15 @@ def compare_pair(
         for metric in metrics
     ]
     lacking = [name for name in first.metric_names if name not in both]
-    notes = (*opened.notes, *(f"{name}: only {first.path} has it" for name in lacking))
+    notes = (
+        *opened.notes,
+        *(f"{name}: only {first.path} has it" for name in lacking),
+        *(
+            f"{run.path}: {run.invalid:,} samples are invalid and count as wrong"
+            for run in (first, other)
+            if run.invalid
+        ),
+    )
     return Comparison(
         first, other, len(set(groups)), differences, flipped(metrics[0], first, other), notes
     )
@@ -185,23 +197,48 @@ def difference(
     samples."""
     a, b = value_at_once(metric, first), value_at_once(metric, other)
     common = (metric.name, metric.percent, metric.higher_is_better)
+    nothing = (None,) * 5
     if math.isnan(a) or math.isnan(b):
         known = [None if math.isnan(v) else v for v in (a, b)]
-        return Difference(*common, known[0], known[1], None, None, None, None, None)
+        return Difference(*common, known[0], known[1], None, *nothing)
     of_a, number = metric_of_counts(metric, first, groups)
     of_b, _ = metric_of_counts(metric, other, groups)
-    error = standard_error_of_difference(of_a, of_b, number, seed)
     if number < 2:
-        return Difference(*common, a, b, b - a, None, None, None, None)
+        return Difference(*common, a, b, b - a, *nothing)
     tested = permutation(metric, first, other, groups, seed)
+    found = detectable_difference(
+        standard_error_of_difference(of_a, of_b, number, seed),
+        tested,
+        b - a,
+        number,
+        _losses(metric, first, other, groups),
+    )
     return Difference(
         *common,
         *(a, b, b - a),
         difference95_of(of_b, of_a, number, seed),
         tested.two_sided,
+        tested.below if metric.higher_is_better else tested.above,
         tested.two_sided,
-        None if math.isnan(error) else detectable_difference(error, tested.critical, b - a, number),
+        None if math.isnan(found) else found,
     )
+
+
+def _losses(
+    metric: Metric, first: FloatArray, other: FloatArray, groups: Sequence[str]
+) -> Losses | None:
+    """What further losses of the worse run do to the difference; None unless the metric is a mean
+    over samples of which the least is the worst, and the worse run has something to lose."""
+    alone = [per_sample(metric, rows) for rows in (first, other)]
+    if not metric.higher_is_better or alone[0] is None or alone[1] is None:
+        return None
+    says = np.flatnonzero(np.isfinite(alone[0]) & np.isfinite(alone[1])).tolist()
+    weights = np.ones(len(first)) if metric.counted is None else first[:, metric.counted]
+    a, b = (one[says] for one in (alone[0], alone[1]))
+    better, worse = (b, a) if weights[says] @ (b - a) > 0 else (a, b)
+    if weights[says] @ (worse - metric.low) <= 0:
+        return None
+    return losses(better, worse, weights[says], [groups[place] for place in says], metric.low)
 
 
 def permutation(

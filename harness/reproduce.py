@@ -73,7 +73,10 @@ def reproduce(
     ties = 0
     if found and _same_scores(run.path, again.path):
         found, ties = (), len(found)
-    return Reproduction(run, again, found, ties, tuple(changed(run.result, again.result)))
+    lines = list(changed(run.result, again.result))
+    if found:
+        lines += _uncommitted(run.result, again.result)
+    return Reproduction(run, again, found, ties, tuple(lines))
 
 
 def _finished(request: EvalRequest, stage: Stage | None) -> tuple[Path, Json]:
@@ -165,6 +168,14 @@ def changed(first: Json, again: Json) -> Iterator[str]:
     ]
     seen = dict.fromkeys(pairs)
     yield from (f"{name}: {a} | {b}" for name, a, b in seen if a != b)
+
+
+def _uncommitted(first: Json, again: Json) -> list[str]:
+    """A line where code was changed and not committed: no field tells such changes apart."""
+    dirty = [bool((run.get("code") or {}).get("dirty")) for run in (first, again)]
+    where = {(True, True): "both runs", (True, False): "the first", (False, True): "the second"}
+    found = where.get((dirty[0], dirty[1]))
+    return [f"code: had uncommitted changes in {found}, which are not recorded"] if found else []
 
 
 def _fields(prefix: str, first: Any, again: Any) -> list[tuple[str, str, str]]:

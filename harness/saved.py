@@ -61,6 +61,11 @@ class SavedRun:
         lacking = int(coverage["missing"]) + int(coverage["failed"])
         return f"{lacking} samples have no prediction" if lacking else None
 
+    @property
+    def invalid(self) -> int:
+        """Samples whose prediction cannot be scored, which leave the run complete."""
+        return int(self.result["coverage"].get("invalid", 0))
+
     @cached_property
     def table(self) -> pd.DataFrame:
         """rows.parquet in the order of ids. BadInput if it is absent, damaged or of other

@@ -201,7 +201,7 @@ def bounds_of(
     weights = np.ones(len(rows)) if metric.counted is None else rows[:, metric.counted]
     says = np.isfinite(alone)
     right = np.where(unsure, best, alone)
-    return value_at_once(metric, rows), float(np.average(right[says], weights=weights[says]))
+    return value_at_once(metric, rows), _mean(right[says], weights[says])
 
 
 def per_sample(metric: Metric, rows: FloatArray) -> FloatArray | None:
@@ -215,10 +215,16 @@ def per_sample(metric: Metric, rows: FloatArray) -> FloatArray | None:
     says = np.any(rows != 0, axis=1) & (weights > 0)
     if not says.any() or not np.isfinite(alone[says]).all():
         return None
-    mean = np.average(alone[says], weights=weights[says])
+    mean = _mean(alone[says], weights[says])
     if not math.isclose(mean, value_at_once(metric, rows), rel_tol=1e-9, abs_tol=1e-12):
         return None
     return np.where(says, alone, np.nan)
+
+
+def _mean(values: FloatArray, weights: FloatArray) -> float:
+    """The weighted mean, added up in one order whatever the order of samples."""
+    order = np.lexsort((weights, values))
+    return float(np.average(values[order], weights=weights[order]))
 
 
 def _by_tag(
@@ -300,17 +306,6 @@ def report(
         },
         "coverage": asdict(coverage),
     }
-
-
-def _where_it_applies(metric: Metric, scored: Scored) -> Json:
-    """How the interval was made, the bounds below full coverage, why there is no value."""
-    value = scored.values[metric.name]
-    found: Json = {}
-    if value.interval:
-        found["interval"] = value.interval
-    if metric.name in scored.bounds:
-        found["bounds"] = list(scored.bounds[metric.name])
-    return found if value.value is not None else {"reason": metric.na}
 
 
 def as_json(value: Value) -> Json:

@@ -6,24 +6,25 @@ as well as means.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from .types import FloatArray
 
 RESAMPLES = 1000
-SWAPS = 10_000
 _LEAST_TAIL = 0.0005
 _NORMAL = NormalDist()
 _Z = 1.959964  # the normal's 97.5% point
-_Z80 = 0.841621  # its 80% point
-_BLOCK = 2_000_000  # counts held at once: 16 MB
+_BLOCK = 500_000  # counts multiplied at once: 4 MB
+_KEPT = 8_000_000  # counts kept for the next metric: 16 MB
 
 
 def group_sums(rows: FloatArray, groups: Sequence[str]) -> FloatArray:
@@ -38,13 +39,29 @@ def group_sums(rows: FloatArray, groups: Sequence[str]) -> FloatArray:
 
 def resampled_counts(groups: int, resamples: int, seed: int) -> Iterator[FloatArray]:
     """How often each group is drawn in each bootstrap resample: blocks of (some resamples, groups)
-    that are `resamples` rows in all."""
-    generator = np.random.Generator(np.random.Philox(seed))
-    probabilities = np.full(groups, 1.0 / groups)
+    that are `resamples` rows in all. Metrics on the same groups share them."""
     block = max(1, _BLOCK // groups)
+    if groups * resamples <= _KEPT:
+        kept = _kept_counts(groups, resamples, seed)
+        for start in range(0, resamples, block):
+            yield kept[start : start + block].astype(np.float64)
+        return
+    generator = np.random.Generator(np.random.Philox(seed))
     for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        yield generator.multinomial(groups, probabilities, size=size).astype(np.float64)
+        yield _drawn(generator, groups, min(block, resamples - start)).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_counts(groups: int, resamples: int, seed: int) -> npt.NDArray[np.uint16]:
+    """(resamples, groups), not to be written to: drawing them takes longer than what follows."""
+    drawn = _drawn(np.random.Generator(np.random.Philox(seed)), groups, resamples)
+    drawn.flags.writeable = False
+    return drawn
+
+
+def _drawn(generator: np.random.Generator, groups: int, resamples: int) -> npt.NDArray[np.uint16]:
+    probabilities = np.full(groups, 1.0 / groups)
+    return generator.multinomial(groups, probabilities, size=resamples).astype(np.uint16)
 
 
 OfCounts: TypeAlias = "Callable[[FloatArray], FloatArray]"
@@ -83,7 +100,7 @@ def bootstrap(
     cluster bootstrap of Davison & Hinkley (1997), section 3.8: groups are drawn with replacement,
     each with all its samples.
     """
-    return _draws(lambda counts: statistic(counts @ sums), len(sums), seed, resamples)
+    return draws_of(lambda counts: statistic(counts @ sums), len(sums), seed, resamples)
 
 
 def interval95(
@@ -103,7 +120,7 @@ def interval95_of(
     """As interval95, of a metric as a function of how often each group counts."""
     if groups < 2:
         return None
-    return _middle95(_draws(metric, groups, seed, resamples), groups)
+    return _middle95(draws_of(metric, groups, seed, resamples), groups)
 
 
 def bca95_of(
@@ -115,7 +132,7 @@ def bca95_of(
     groups = len(left_out)
     if groups < 2:
         return None
-    draws = _draws(metric, groups, seed, resamples)
+    draws = draws_of(metric, groups, seed, resamples)
     draws = draws[np.isfinite(draws)]
     if len(draws) == 0:
         return None
@@ -180,7 +197,7 @@ def difference95_of(
     if groups < 2:
         return None
     # two products of one shape, so that equal rows give a difference of exactly 0
-    draws = _draws(lambda counts: a(counts) - b(counts), groups, seed, RESAMPLES)
+    draws = draws_of(lambda counts: a(counts) - b(counts), groups, seed, RESAMPLES)
     return _middle95(draws, groups)
 
 
@@ -203,151 +220,13 @@ def paired_difference(
     return value, interval
 
 
-# ---------------------------------------------------------------- paired tests
-
-
-OfSwaps: TypeAlias = "Callable[[FloatArray], FloatArray]"
-"""(..., groups) of 0 and 1, which groups have their rows swapped -> (...) metric b minus metric a
-then."""
-
-
-def of_swaps(
-    statistic: Callable[[FloatArray], FloatArray],
-    rows_a: FloatArray,
-    rows_b: FloatArray,
-    groups: Sequence[str],
-) -> tuple[OfSwaps, int]:
-    """The difference b - a of a metric that sums of rows give, as a function of which groups are
-    swapped, and how many groups differ at all: the others are left out."""
-    sums_a, sums_b = group_sums(rows_a, groups), group_sums(rows_b, groups)
-    moved = sums_b - sums_a
-    moved = moved[np.any(moved != 0, axis=1)]
-    all_a, all_b = sums_a.sum(axis=0), sums_b.sum(axis=0)
-
-    def difference(swaps: FloatArray) -> FloatArray:
-        shift = swaps @ moved
-        return np.asarray(statistic(all_b - shift) - statistic(all_a + shift))
-
-    return difference, len(moved)
-
-
-def of_swaps_by_weights(
-    weighted: Callable[[FloatArray, FloatArray], FloatArray],
-    rows_a: FloatArray,
-    rows_b: FloatArray,
-    groups: Sequence[str],
-) -> tuple[OfSwaps, int]:
-    """The same for a metric that needs each sample's weight."""
-    names, index = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
-    both = np.concatenate([rows_a, rows_b])
-
-    def difference(swaps: FloatArray) -> FloatArray:
-        from_b = swaps[..., index]
-        a = weighted(np.concatenate([1 - from_b, from_b], axis=-1), both)
-        b = weighted(np.concatenate([from_b, 1 - from_b], axis=-1), both)
-        return np.asarray(b - a)
-
-    return difference, len(names)
-
-
-@dataclass(frozen=True)
-class Permutation:
-    """p of a paired permutation test: that the runs differ, and that b is below or above a.
-    `critical`: the least difference that it calls real, two-sided at 5%; where differences come in
-    steps, half a step less, as a normal approximation wants it."""
-
-    two_sided: float
-    below: float
-    above: float
-    critical: float
-
-
-def permutation_test(
-    difference: OfSwaps, groups: int, seed: int = 0, swaps: int = SWAPS, width: int = 1
-) -> Permutation:
-    """The paired permutation test: under the null hypothesis the two runs' rows are exchangeable
-    within each whole group, so random swaps give the distribution of the difference. p is
-    (1 + as extreme) / (1 + swaps), never 0 (Phipson & Smyth, 2010). `width`: numbers that
-    `difference` holds for each group of a swap."""
-    observed = float(difference(np.zeros(groups)))
-    generator = np.random.Generator(np.random.Philox(seed))
-    block = max(1, _BLOCK // max(1, groups * width))
-    # equal differences that were added up in another order must count as equal
-    slack = 1e-9 * max(abs(observed), 1e-3)
-    parts = []
-    for start in range(0, swaps, block):
-        size = (min(block, swaps - start), groups)
-        parts.append(difference(generator.integers(0, 2, size=size).astype(np.float64)))
-    found = np.concatenate(parts)
-    extreme = (
-        np.abs(found) >= abs(observed) - slack,
-        found <= observed + slack,
-        found >= observed - slack,
-    )
-    beyond, below, above = (float(1 + np.count_nonzero(one)) / (1 + swaps) for one in extreme)
-    return Permutation(beyond, below, above, _critical(np.abs(found)))
-
-
-def _critical(sizes: FloatArray) -> float:
-    """Of the sizes of swapped differences, (swaps,), the least that comes with p < .05; nan where
-    none does."""
-    values, counts = np.unique(np.round(sizes, 12), return_counts=True)
-    as_large = np.cumsum(counts[::-1])[::-1]
-    real = np.flatnonzero((1 + as_large) / (1 + len(sizes)) < 0.05)
-    if len(real) == 0:
-        return float("nan")
-    first = int(real[0])
-    return float(values[first] + values[max(0, first - 1)]) / 2
-
-
-def standard_error_of_difference(a: OfCounts, b: OfCounts, groups: int, seed: int = 0) -> float:
-    """The bootstrap's standard deviation of metric b minus metric a, with the share that
-    resampling few groups takes from it put back; nan for fewer than two groups."""
-    if groups < 2:
-        return float("nan")
-    draws = _draws(lambda counts: b(counts) - a(counts), groups, seed, RESAMPLES)
-    draws = draws[np.isfinite(draws)]
-    if len(draws) < 2:
-        return float("nan")
-    return float(np.std(draws, ddof=1)) * math.sqrt(groups / (groups - 1))
-
-
-def detectable_difference(
-    standard_error: float, critical: float, observed: float, groups: int
-) -> float:
-    """The true difference that a two-sided permutation test at 5% finds in 80 of 100 comparisons:
-    some 2.8 standard errors, (1.96 + 0.84) of them and what the test asks for beyond that.
-
-    Swapping spreads by the difference too, observed^2 / groups, so the larger the difference, the
-    more it takes. `critical` is the test's own, at the `observed` difference; it is believed up to
-    a quarter above the normal's.
-    """
-    if not standard_error > 0:
-        return standard_error
-    alone = critical**2 - _Z**2 * observed**2 / groups
-    least, most = (_Z * standard_error) ** 2, (1.25 * _Z * standard_error) ** 2
-    alone = min(max(alone, least), most) if math.isfinite(alone) else least
-    found = 2.8 * standard_error
-    for _ in range(20):  # each step adds a _Z**2 / groups of the last
-        wanted = math.sqrt(alone + _Z**2 * found**2 / groups) + _Z80 * standard_error
-        found = min(wanted, 4 * standard_error)
-    return found
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) step-down correction: adjusted p, in the order given, at most 1."""
-    adjusted = [1.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
-    return adjusted
-
-
 # ---------------------------------------------------------------- draws
 
 
-def _draws(metric: OfCounts, groups: int, seed: int, resamples: int) -> FloatArray:
+def draws_of(
+    metric: OfCounts, groups: int, seed: int = 0, resamples: int = RESAMPLES
+) -> FloatArray:
+    """The metric of each resample of groups, (resamples,)."""
     return np.concatenate([metric(c) for c in resampled_counts(groups, resamples, seed)])
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from harness.errors import BadInput
 from harness.metrics.retrieval import ScoreBlocks, Standing, both_standings
 from harness.types import CaptionedVisual, Dataset, Json, Metric, Sample, Shown, Visual
 
-from .retrieval_metrics import BINDING, standing_metrics, why_invalid
+from .retrieval_metrics import Ties, binding_metric, standing_metrics, why_invalid
 
 if TYPE_CHECKING:
     from harness.types import FloatArray
@@ -38,7 +38,9 @@ _KEPT = 64 * 2**20  # bytes of a score matrix that the run folder keeps
 class RetrievalTask:
     """A SetTask: asks an Encoder or a PairScorer for the scores of all pairs.
 
-    `visual` is what a visual is called in the metrics' names: "image" or "video".
+    `visual` is what a visual is called in the metrics' names: "image" or "video". Rule `ties`:
+    where a right candidate stands among others that score the same, "expected" (anywhere),
+    "first" or "last".
     """
 
     form = '{"visual": [above, tied, right], "texts": [[above, tied, right], ...]}'
@@ -77,8 +79,9 @@ class RetrievalTask:
 
     def metrics(self, dataset: Dataset, rules: Mapping[str, str]) -> list[Metric]:
         foils = any(sample.target.foils for sample in dataset.samples)
-        metrics = standing_metrics(f"text-to-{self._visual}", f"{self._visual}-to-text")
-        return metrics + ([BINDING] if foils else [])
+        ties = cast(Ties, rules.get("ties", "expected"))
+        metrics = standing_metrics(f"text-to-{self._visual}", f"{self._visual}-to-text", ties)
+        return metrics + ([binding_metric(ties)] if foils else [])
 
     def read_results(self, path: Path, dataset: Dataset) -> dict[str, Json]:
         """A matrix of scores (visuals, captions) as .npy, both in the data set's order."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,7 +21,16 @@ from .targets import RetrievalTarget
 if TYPE_CHECKING:
     from harness.types import FloatArray
 
-_VARIANT = "expected over ties"
+Ties = Literal["expected", "first", "last"]
+"""Where a right candidate stands among others that score the same: anywhere with equal probability,
+before them, or behind them, as sorting in one order or the other has it."""
+
+_VARIANTS: dict[Ties, str] = {
+    "expected": "expected over ties",
+    "first": "right before ties",
+    "last": "right behind ties",
+}
+_OF_A_TIE: dict[Ties, float] = {"expected": 0.5, "first": 1.0, "last": 0.0}
 _MOST = 2**31  # no set has so many candidates
 _FARTHEST = 1e300  # no score lies so far out
 _SAME = 1e-6  # relative difference of two scores that count as equal in the binding probe
@@ -62,34 +72,34 @@ def _is_binding(value: object, captions: int) -> bool:
 # ---------------------------------------------------------------- recalls, ranks and rsum
 
 
-def standing_metrics(to_visual: str, to_text: str) -> list[Metric]:
+def standing_metrics(to_visual: str, to_text: str, ties: Ties = "expected") -> list[Metric]:
     """Recalls, ranks and rsum. A row holds, for captions as queries and then for the visual as the
     query: sums of hits at 1, 5 and 10, of expected ranks, and the number of queries."""
     found = []
+    variant, rows = _VARIANTS[ties], partial(_rows, ties=ties)
     for direction, name in enumerate((to_visual, to_text)):
         first = direction * (len(KS) + 2)
         for column, k in enumerate(KS):
             ratio = _Ratio(first + column, first)
-            found.append(
-                Metric(f"{name} R@{k}", _VARIANT, _rows, ratio, counted=first + len(KS) + 1)
-            )
-        mean = _ranks(f"{name} mean rank", _rows, aggregate=_Ratio(first + len(KS), first))
+            found.append(Metric(f"{name} R@{k}", variant, rows, ratio, counted=first + len(KS) + 1))
+        mean = _ranks(f"{name} mean rank", variant, rows, aggregate=_Ratio(first + len(KS), first))
         found.append(replace(mean, counted=first + len(KS) + 1))
-        ranks = (_text_ranks, _visual_ranks)[direction]
-        found.append(_ranks(f"{name} median rank", ranks, weighted=_median))
-    found.append(Metric("rsum", _VARIANT, _rows, _rsum, high=6.0))
+        ranks = partial((_text_ranks, _visual_ranks)[direction], ties=ties)
+        found.append(_ranks(f"{name} median rank", variant, ranks, weighted=_median))
+    found.append(Metric("rsum", variant, rows, _rsum, high=6.0))
     return found
 
 
 def _ranks(
     name: str,
+    variant: str,
     rows: Callable[..., FloatArray],
     aggregate: Callable[[FloatArray], FloatArray] = lambda sums: sums[..., 0] * np.nan,
     weighted: Callable[[FloatArray, FloatArray], FloatArray] | None = None,
 ) -> Metric:
     return Metric(
         name,
-        _VARIANT,
+        variant,
         rows,
         aggregate,
         low=1.0,
@@ -119,9 +129,11 @@ def _rsum(sums: FloatArray) -> FloatArray:
     return np.asarray(np.sum(ratios, axis=0))
 
 
-def _rows(predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]) -> FloatArray:
+def _rows(
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget], ties: Ties
+) -> FloatArray:
     """(entries, 10). A missing entry's queries stand last."""
-    of_texts, owner, of_visuals = _all_standings(predictions, targets)
+    of_texts, owner, of_visuals = _all_standings(predictions, targets, ties)
     by_text = np.zeros((len(targets), len(KS) + 2))
     np.add.at(by_text, owner, _query_rows(of_texts))
     return np.concatenate([by_text, _query_rows(of_visuals)], axis=1)
@@ -133,10 +145,10 @@ def _query_rows(standing: Standing) -> FloatArray:
 
 
 def _text_ranks(
-    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget], ties: Ties
 ) -> FloatArray:
     """(entries, most captions of one): expected ranks of its captions, nan where it has fewer."""
-    standing, owner, _ = _all_standings(predictions, targets)
+    standing, owner, _ = _all_standings(predictions, targets, ties)
     most = max((target.texts for target in targets), default=0)
     ranks = np.full((len(targets), most), np.nan)
     starts = np.cumsum([0, *(target.texts for target in targets)])[:-1]
@@ -145,9 +157,9 @@ def _text_ranks(
 
 
 def _visual_ranks(
-    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget], ties: Ties
 ) -> FloatArray:
-    return expected_rank(_all_standings(predictions, targets)[2])[:, None]
+    return expected_rank(_all_standings(predictions, targets, ties)[2])[:, None]
 
 
 def _median(weights: FloatArray, ranks: FloatArray) -> FloatArray:
@@ -158,7 +170,7 @@ def _median(weights: FloatArray, ranks: FloatArray) -> FloatArray:
 
 
 def _all_standings(
-    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget], ties: Ties
 ) -> tuple[Standing, Any, Standing]:
     """Of all captions as queries, the entry of each, and of all visuals as queries."""
     captions, entries = sum(target.texts for target in targets), len(targets)
@@ -178,22 +190,37 @@ def _all_standings(
         texts += prediction["texts"]
         visuals.append(prediction["visual"])
     owner = np.repeat(np.arange(entries), [target.texts for target in targets])
-    return _as_standing(texts), owner, _as_standing(visuals)
+    return _as_standing(texts, ties), owner, _as_standing(visuals, ties)
 
 
-def _as_standing(triples: Sequence[Sequence[int]]) -> Standing:
-    columns = np.array(triples, dtype=np.int64).reshape(-1, 3).T
-    return Standing(columns[0], columns[1], columns[2])
+def _as_standing(triples: Sequence[Sequence[int]], ties: Ties) -> Standing:
+    above, tied, right = np.array(triples, dtype=np.int64).reshape(-1, 3).T
+    if ties == "expected":
+        return Standing(above, tied, right)
+    alone = np.ones_like(above)
+    return Standing(above if ties == "first" else above + tied - right, alone, alone)
 
 
 # ---------------------------------------------------------------- the binding probe
 
 
+def binding_metric(ties: Ties = "expected") -> Metric:
+    worth = {0.5: "half", 1.0: "right", 0.0: "wrong"}[_OF_A_TIE[ties]]
+    return Metric(
+        "binding",
+        f"caption above its foil, ties {worth}",
+        partial(_binding_rows, tie=_OF_A_TIE[ties]),
+        _share,
+        na="foils were not scored",
+        counted=1,
+    )
+
+
 def _binding_rows(
-    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget]
+    predictions: Sequence[Json | None], targets: Sequence[RetrievalTarget], tie: float
 ) -> FloatArray:
-    """(entries, 2): captions that score higher than their foil, a tie for half, and all. nan for
-    a prediction without scores of foils, such as a row of a matrix: "n/a"."""
+    """(entries, 2): captions that score higher than their foil, with what a tie counts, and all.
+    nan for a prediction without scores of foils, such as a row of a matrix: "n/a"."""
     rows = np.zeros((len(targets), 2))
     for row, prediction, target in zip(rows, predictions, targets, strict=True):
         row[1] = target.foils
@@ -203,20 +230,10 @@ def _binding_rows(
             row[0] = np.nan
         for score, foil in prediction.get("binding", ()):
             same = abs(score - foil) <= _SAME * max(abs(score), abs(foil))
-            row[0] += 0.5 if same else float(score > foil)
+            row[0] += tie if same else float(score > foil)
     return rows
 
 
 def _share(sums: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(sums[..., 0] / sums[..., 1])
-
-
-BINDING = Metric(
-    "binding",
-    "caption above its foil, ties half",
-    _binding_rows,
-    _share,
-    na="foils were not scored",
-    counted=1,
-)

@@ -154,6 +154,8 @@ VIDEO_CAPTIONING = TaskSpec(
 
 # ---------------------------------------------------------------- retrieval
 
+_TIES = {"ties": ("expected", "first", "last")}
+
 
 def _recalls(visual: str) -> tuple[str, ...]:
     ways = (f"text-to-{visual}", f"{visual}-to-text")
@@ -167,6 +169,7 @@ RETRIEVAL = TaskSpec(
     capability="match",
     metrics=_recalls("image"),
     load="harness.tasks.retrieval:IMAGES",
+    rules=_TIES,
     whole_set=True,
     datasets=(
         _toybox("1,000 drawn pictures and their 5,000 captions, with a binding probe", "retrieval"),
@@ -181,6 +184,7 @@ VIDEO_RETRIEVAL = TaskSpec(
     capability="match-clips",
     metrics=_recalls("video"),
     load="harness.tasks.retrieval:VIDEOS",
+    rules=_TIES,
     whole_set=True,
     datasets=(
         _toybox("1,000 drawn clips and their captions, with a binding probe", "video_retrieval"),

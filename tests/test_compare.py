@@ -105,7 +105,7 @@ def comparison(*values: float | None) -> Comparison:
     names = ("main", "second")
     run = SavedRun(Path("run"), {})
     differences = [
-        Difference(name, True, True, 0.0, 0.1, 0.1, None, p, p, None)
+        Difference(name, True, True, 0.0, 0.1, 0.1, None, p, p, p, None)
         for name, p in zip(names, values, strict=True)
     ]
     return Comparison(run, run, 9, differences, None, ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from statistics import NormalDist
@@ -18,21 +17,15 @@ from harness import stats
 from harness.stats import (
     bca95_of,
     bootstrap,
-    detectable_difference,
     difference95_of,
     group_sums,
-    holm,
     interval95,
     interval95_of,
     leaving_out,
     of_counts,
     of_counts_by_weights,
-    of_swaps,
-    of_swaps_by_weights,
     paired_difference,
-    permutation_test,
     resampled_counts,
-    standard_error_of_difference,
     tail95,
     wilson95,
 )
@@ -364,111 +357,3 @@ def test_leaving_out_a_group_is_the_metric_of_the_others() -> None:
     for value, name in zip(found, sorted(set(groups)), strict=True):
         others = [row[0] for row, group in zip(rows, groups, strict=True) if group != name]
         assert value == pytest.approx(np.mean(others))
-
-
-# ---------------------------------------------------------------- paired tests
-
-
-def every_swap(groups: int) -> Array:
-    return np.array(list(itertools.product((0.0, 1.0), repeat=groups)))
-
-
-def test_p_is_that_of_an_exact_enumeration() -> None:
-    generator = np.random.default_rng(3)
-    groups = [f"group {index // 2}" for index in range(16)]
-    a, b = rows_of(generator.random(16)), rows_of(generator.random(16) + 0.15)
-    swapped, number = of_swaps(mean, a, b, groups)
-    assert number == 8
-    plain = []
-    for mask in every_swap(8):
-        swap = np.repeat(mask, 2)[:, None] == 1
-        plain.append(mean(np.where(swap, a, b).sum(0)) - mean(np.where(swap, b, a).sum(0)))
-    np.testing.assert_allclose(swapped(every_swap(8)), plain, atol=1e-12)
-    observed = plain[0]
-    exact = [
-        np.mean(np.abs(plain) >= abs(observed) - 1e-12),
-        np.mean(np.array(plain) <= observed + 1e-12),
-        np.mean(np.array(plain) >= observed - 1e-12),
-    ]
-    found = permutation_test(swapped, number)
-    assert [found.two_sided, found.below, found.above] == pytest.approx(exact, abs=0.015)
-
-
-def test_a_median_is_swapped_as_sums_are() -> None:
-    generator = np.random.default_rng(4)
-    groups = [f"group {index // 2}" for index in range(12)]
-    a, b = generator.random((12, 1)), generator.random((12, 1))
-    swapped, number = of_swaps_by_weights(weighted_median, a, b, groups)
-    assert number == 6
-    for mask, found in zip(every_swap(6), swapped(every_swap(6)), strict=True):
-        swap = np.repeat(mask, 2)[:, None] == 1
-        one, other = np.where(swap, b, a), np.where(swap, a, b)
-        ones = np.ones(12)
-        assert found == weighted_median(ones, other) - weighted_median(ones, one)
-
-
-def test_equal_runs_have_p_one_and_unequal_ones_never_zero() -> None:
-    rows, groups = clustered(30, 2, seed=1)
-    same = permutation_test(*of_swaps(mean, rows, rows, groups))
-    assert (same.two_sided, same.below, same.above) == (1, 1, 1)
-    best = permutation_test(*of_swaps(mean, rows * [0, 1], rows * [0, 1] + [1, 0], groups))
-    assert best.two_sided == best.above == 1 / 10_001
-    assert best.below == 1
-
-
-def test_p_does_not_depend_on_the_order_of_samples() -> None:
-    a, groups = clustered(30, 3, seed=1)
-    b, _ = clustered(30, 3, seed=2)
-    order = np.random.default_rng(0).permutation(len(a))
-    names = [groups[index] for index in order]
-    found = permutation_test(*of_swaps(mean, a, b, groups), swaps=500)
-    assert found == permutation_test(*of_swaps(mean, a[order], b[order], names), swaps=500)
-
-
-def test_p_is_uniform_where_nothing_differs() -> None:
-    generator = np.random.default_rng(5)
-    groups = [f"{index:03}" for index in range(60)]
-    low = 0
-    for _ in range(300):
-        a, b = (rows_of(generator.random(60)) for _ in "ab")
-        low += permutation_test(*of_swaps(mean, a, b, groups), swaps=200).below < 0.05
-    assert 5 <= low <= 27  # 15 expected
-
-
-def test_holm_against_a_case_by_hand() -> None:
-    # sorted .01 .02 .03 .20: 4 x .01, 3 x .02, then 2 x .03 = .06 is no less, .20
-    assert holm([0.03, 0.01, 0.20, 0.02]) == pytest.approx([0.06, 0.04, 0.20, 0.06])
-    assert holm([0.6, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-def test_the_standard_error_is_that_of_paired_differences() -> None:
-    generator = np.random.default_rng(6)
-    a = generator.random(400)
-    b = a + generator.normal(0, 0.1, 400)
-    groups = [f"{index:03}" for index in range(400)]
-    (of_a, number), (of_b, _) = (of_counts(mean, rows_of(x), groups) for x in (a, b))
-    error = standard_error_of_difference(of_a, of_b, number)
-    assert error == pytest.approx(np.std(b - a, ddof=1) / 20, rel=0.1)
-
-
-def test_the_detectable_difference_is_some_2_8_standard_errors() -> None:
-    assert detectable_difference(0.0, 0.0, 0.0, 100) == 0.0
-    many = detectable_difference(0.01, 0.0196, 0.0, 10**9)
-    assert many == pytest.approx(0.028, abs=2e-5)
-    few = detectable_difference(0.01, 0.0196, 0.0, 50)
-    assert few == pytest.approx(1.96 * math.sqrt(0.01**2 + few**2 / 50) + 0.00842, abs=1e-5)
-    assert few > many
-    for critical in (0.0, 499.5, math.nan):  # of a median that jumps, say
-        assert 0.028 <= detectable_difference(0.01, critical, 0.0, 10**9) < 0.034
-
-
-def test_the_critical_difference_is_the_least_that_is_called_real() -> None:
-    generator = np.random.default_rng(9)
-    groups = [f"{index:03}" for index in range(100)]
-    a, b = (rows_of(generator.random(100) < 0.5) for _ in "ab")
-    swapped, number = of_swaps(mean, a, b, groups)
-    critical = permutation_test(swapped, number).critical
-    sizes = np.abs(swapped(generator.integers(0, 2, (20_000, number)).astype(float)))
-    assert np.mean(sizes > critical) < 0.05
-    assert np.mean(sizes > critical - 0.0201) > 0.05  # one step less

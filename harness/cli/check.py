@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,20 +70,24 @@ def command(
     from harness.check import check, flipped_lines
     from harness.check import update as write_references
     from harness.check_report import junit as in_xml
-    from harness.check_report import markdown
+    from harness.check_report import junit_of_error, markdown, markdown_of_error
+    from harness.errors import HarnessError
 
-    from .compare import write_lines
-
-    outcome = check(runs, against, max_drop, seed, new_reference=update)
+    reports = _Reports(junit, summary, flipped)
+    stopped = "the check was stopped before it ended"  # found there by whoever looks if it is
+    reports.write(junit_of_error(stopped), markdown_of_error(stopped, 130), [])
+    try:
+        outcome = check(runs, against, max_drop, seed, new_reference=update)
+    except HarnessError as error:
+        reason, code = " ".join(str(error).split()), error.exit_code
+        reports.write(junit_of_error(reason), markdown_of_error(reason, code), [], ended=True)
+        if as_json:
+            content = {"exit_code": code, "error": reason, "checks": [], "warnings": []}
+            click.echo(json.dumps(content, indent=1))
+        raise
     code = outcome.exit_code(every)
-    if junit is not None:
-        _write(junit, in_xml(outcome, every))
-    if summary is not None:
-        _write(summary, markdown(outcome, code))
-    if os.environ.get("GITHUB_STEP_SUMMARY"):
-        _write(Path(os.environ["GITHUB_STEP_SUMMARY"]), markdown(outcome, code), append=True)
-    if flipped is not None:
-        write_lines(flipped, flipped_lines(outcome))
+    lines = flipped_lines(outcome)
+    reports.write(in_xml(outcome, every), markdown(outcome, code), lines, ended=True)
     if as_json:
         click.echo(json.dumps(in_json(outcome, code), indent=1))
     else:
@@ -91,6 +96,32 @@ def command(
         written = write_references(outcome, against)
         code = _said_what_was_written(outcome, written, against, quiet=as_json)
     raise SystemExit(code)
+
+
+@dataclass(frozen=True)
+class _Reports:
+    """Where the reports of a check go, None for those not asked for."""
+
+    junit: Path | None
+    summary: Path | None
+    flipped: Path | None
+
+    def write(
+        self, xml: str, markdown: str, flipped: list[dict[str, Any]], ended: bool = False
+    ) -> None:
+        """Over what is there; once the check has `ended`, after what is in $GITHUB_STEP_SUMMARY
+        too."""
+        from .compare import write_lines
+
+        if self.junit is not None:
+            _write(self.junit, xml)
+        if self.summary is not None:
+            _write(self.summary, markdown)
+        if self.flipped is not None:
+            write_lines(self.flipped, flipped)
+        of_step = os.environ.get("GITHUB_STEP_SUMMARY")
+        if of_step and ended:
+            _write(Path(of_step), markdown, append=True)
 
 
 def _write(path: Path, text: str, append: bool = False) -> None:

@@ -170,11 +170,11 @@ def verdict(primary: Difference, model: str) -> str:
     if primary.p_holm < _ALPHA:
         way = "better" if primary.better > 0 else "worse"
         return f"{primary.metric}: {model} is {way} (p = {p_value(primary.p_holm)})"
+    told = f"{primary.metric}: no difference can be told (p = {p_value(primary.p_holm)})"
+    if primary.detectable is None:
+        return f"{told}, and of so few visuals none could be"
     seen = number(primary.detectable, primary.percent)
-    return (
-        f"{primary.metric}: no difference can be told (p = {p_value(primary.p_holm)}); one of "
-        f"{seen} would be found four times in five"
-    )
+    return f"{told}; one of {seen} would be found four times in five"
 
 
 def _lines(comparison: Comparison, comparisons: int) -> list[str]:

@@ -70,6 +70,10 @@ def show_all(
     console.print()
     for task, reason in reasons.items():
         console.print(f"  {task}: {reason}", soft_wrap=True, markup=False, style="yellow")
+    for one in finished:
+        named = f"{one.result['task']}/{one.result['data']['dataset']}"
+        for line in (*_unscored(one.result), *_unbeaten(one.result)):
+            console.print(f"  {named}: {line}", soft_wrap=True, markup=False, style="yellow")
     if unable:
         console.print(f"  cannot do: {', '.join(unable)}", soft_wrap=True, markup=False)
     for one in finished:
@@ -203,10 +207,27 @@ def _warnings(result: dict[str, Any], primary: str) -> Iterator[str]:
     for name, entry in (pair for section in sections for pair in section.items()):
         if "reason" in entry:
             yield f"{name}: not computed: {entry['reason']}"
-        elif "gain" in entry.get(primary, {}):
-            ci95 = entry[primary]["gain"]["ci95"]
-            if ci95 is not None and ci95[0] <= 0:
-                yield f"warning: the model does not beat {name}"
+    yield from _unscored(result)
+    yield from _unbeaten(result)
+
+
+def _unscored(result: dict[str, Any]) -> Iterator[str]:
+    """That samples without a score count as wrong; the bounds say what they could have been."""
+    coverage = result["coverage"]
+    counts = [f"{coverage[name]:,} {name}" for name in ("missing", "failed", "invalid")]
+    there = [count for count in counts if not count.startswith("0 ")]
+    if there:
+        yield f"warning: {', '.join(there)} of {coverage['samples']:,} samples count as wrong"
+
+
+def _unbeaten(result: dict[str, Any]) -> Iterator[str]:
+    """Floors and controls that the score does not beat: the whole interval of its gain must lie
+    above 0."""
+    primary = result["primary"]
+    for name, entry in {**result.get("floors", {}), **result.get("controls", {})}.items():
+        ci95 = entry.get(primary, {}).get("gain", {}).get("ci95")
+        if ci95 is not None and ci95[0] <= 0:
+            yield f"warning: the model does not beat {name}"
 
 
 def _cells(value: dict[str, Any], percent: bool) -> tuple[str, str, str]:

@@ -318,3 +318,83 @@ def test_an_unreadable_run_ends_with_2(
     assert str(new / name) in line_of(cli("check", new, "--against", "reference"))
     if name == "rows.parquet":
         assert "rows.parquet" in line_of(cli("check", new, "--against", "r", "--update"))
+
+
+# ---------------------------------------------------------------- reports of checks not made
+
+FILES = ("--junit", "out/j.xml", "--summary", "out/s.md", "--flipped", "out/f.jsonl")
+
+
+@pytest.fixture
+def stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Reports of an earlier check that passed, where the next will write its own."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "j.xml").write_text('<testsuite tests="1" failures="0" errors="0"/>')
+    (folder / "s.md").write_text("passed")
+    (folder / "f.jsonl").write_text("{}\n")
+
+
+def reported_error() -> str:
+    """The message of the only test case of the JUnit file, an error; the other reports agree."""
+    suite = ElementTree.parse("out/j.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "0", "1")
+    message = suite.find("testcase/error").get("message")  # type: ignore[union-attr]
+    assert message
+    assert message in Path("out/s.md").read_text()
+    assert "passed" not in Path("out/s.md").read_text()
+    assert Path("out/f.jsonl").read_text() == ""
+    return message
+
+
+@pytest.mark.usefixtures("stale")
+def test_an_absent_or_empty_baseline_is_reported_too(cli: Cli, reference: Path) -> None:
+    Path("empty").mkdir()
+    for folder, said in (("gone", "no such folder"), ("empty", "holds no reference")):
+        line_of(cli("check", reference, "--against", folder, *FILES))
+        assert said in reported_error()
+        assert said in Path("step.md").read_text()
+    done = cli("check", reference, "--against", "gone", *FILES, "--json")
+    content = json.loads(done.stdout)
+    assert done.returncode == content["exit_code"] == 2
+    assert content["checks"] == []
+    assert "no such folder" in content["error"]
+
+
+@pytest.mark.usefixtures("stale")
+@pytest.mark.parametrize("name", ["run.json", "rows.parquet"])
+@pytest.mark.parametrize("which", ["reference/vqa--toybox/fake/test", "first"])
+def test_an_unreadable_baseline_or_run_is_reported_too(
+    cli: Cli, reference: Path, which: str, name: str
+) -> None:
+    file = Path(which) / name
+    file.write_bytes(b"\xff")
+    line_of(cli("check", reference, "--against", "reference", *FILES))
+    assert str(file) in reported_error()
+
+
+@pytest.mark.usefixtures("stale")
+def test_an_absent_run_is_reported_too(cli: Cli, reference: Path) -> None:
+    line_of(cli("check", "no-run", "--against", "reference", *FILES))
+    assert "no-run" in reported_error()
+
+
+@pytest.mark.usefixtures("stale")
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_check_that_is_stopped_leaves_no_reports_of_another(
+    cli: Cli, reference: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+) -> None:
+    def stopped(*given: object, **named: object) -> None:
+        raise end
+
+    monkeypatch.setattr("harness.check.check", stopped)
+    assert cli("check", reference, "--against", "reference", *FILES).returncode not in (0, 1)
+    assert "stopped before it ended" in reported_error()
+
+
+def test_reports_that_cannot_be_written_end_with_2(cli: Cli, reference: Path) -> None:
+    Path("file").write_text("")
+    for option in ("--junit", "--summary", "--flipped"):
+        done = cli("check", reference, "--against", "reference", option, "file/below")
+        assert "file/below: cannot be written" in line_of(done)

@@ -75,6 +75,26 @@ def test_equal_noise_both_ways_is_no_difference(
     assert "no difference can be told" in cli("compare", a, b).stdout
 
 
+def test_invalid_answers_are_counted_beside_the_difference(
+    cli: Cli, saved_run: SaveRun, right: Right
+) -> None:
+    a = saved_run("a", lambda number, sample: right(sample), limit=50)
+    b = saved_run("b", lambda n, s: {"answer": 7} if n < 3 else right(s), limit=50)
+    (one,) = compared(cli, a, b)
+    assert one["notes"] == [f"{b}: 3 samples are invalid and count as wrong"]
+    assert one["metrics"]["accuracy"]["difference"] < 0
+
+
+def test_of_five_pictures_no_difference_could_be_told(
+    cli: Cli, saved_run: SaveRun, wrong_at: Any
+) -> None:
+    """Five swaps have a p of 2 / 32 at the least."""
+    a, b = (saved_run(name, wrong_at(4, n), limit=25) for n, name in enumerate("ab"))
+    shown = cli("compare", a, b).stdout
+    assert "and of so few visuals none could be" in shown
+    assert shown.splitlines()[4].split()[-1] == "n/a"
+
+
 def test_a_run_against_itself_differs_in_nothing(
     cli: Cli, saved_run: SaveRun, wrong_at: Any
 ) -> None:
@@ -82,7 +102,8 @@ def test_a_run_against_itself_differs_in_nothing(
     (one,) = compared(cli, a, a / "run.json")
     for entry in one["metrics"].values():
         assert (entry["difference"], entry["ci95"], entry["p"]) == (0.0, [0.0, 0.0], 1.0)
-        assert entry["detectable"] == 0.0
+    # even so a test needs some eight answers of 600 to go wrong
+    assert 0.01 < one["metrics"]["accuracy"]["detectable"] < 0.03
 
 
 def test_the_order_in_which_samples_were_scored_changes_nothing(
@@ -222,6 +243,38 @@ def test_a_gap_in_answers_is_explained_by_how_they_are_normalised(
     assert one["gap"] > 0.3
     assert found["accuracy-always-normalise"]["gap"] == pytest.approx(0)
     assert found["accuracy-always-normalise"]["accounts"] == pytest.approx(one["gap"])
+
+
+def test_a_gap_of_a_scorer_that_gives_equal_scores_is_explained_by_the_rule_for_ties(
+    cli: Cli, saved_run: SaveRun
+) -> None:
+    def ranked(tied: int) -> Callable[[int, Sample], Json]:
+        def predict(number: int, sample: Sample) -> Json:
+            of_texts = [[0, tied, 1]] * sample.target.texts
+            return {"visual": [0, tied, 1], "texts": of_texts, "binding": [[1, 0]] * 5}
+
+        return predict
+
+    task = "retrieval/toybox"
+    sharp = saved_run("sharp", ranked(1), task=task)
+    coarse = saved_run("coarse", ranked(4), task=task, rules={"ties": "first"})
+    said = lines_of(cli("compare", sharp, coarse), 3)
+    assert any("expected over ties | right before ties" in line for line in said)
+    done = cli("compare", sharp, coarse, "--explain", "--json")
+    (one,) = json.loads(done.stdout)["explanations"]
+    gaps = {each["name"]: each["gap"] for each in one["conventions"]}
+    assert one["gap"] == 0
+    assert gaps == pytest.approx({"default": -0.75, "ties=first": 0.0, "ties=last": -1.0})
+
+
+def test_explaining_runs_of_other_samples_ends_with_3_and_incomplete_ones_with_4(
+    cli: Cli, saved_run: SaveRun, wrong_at: Any
+) -> None:
+    a = saved_run("a", wrong_at(10, 0))
+    other = saved_run("other", wrong_at(10, 0), limit=300)
+    assert "n: 600 | 300" in lines_of(cli("compare", a, other, "--explain"), 3)[0]
+    part = saved_run("part", lambda number, sample: None if number == 3 else {"answer": "yes"})
+    assert "incomplete" in lines_of(cli("compare", a, part, "--explain"), 4)[0]
 
 
 def test_what_no_scoring_can_change_is_named(cli: Cli, saved_run: SaveRun, wrong_at: Any) -> None:

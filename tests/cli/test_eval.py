@@ -311,6 +311,10 @@ def test_with_keep_going_a_failed_sample_makes_the_run_incomplete_until_it_is_me
     assert result["status"] == "failed"
     assert result["coverage"]["failed"] == 5
     assert result["metrics"]["accuracy"]["n"] == 30  # the failed count as wrong
+    worst, best = result["metrics"]["accuracy"]["bounds"]
+    shown = cli(*command[:-1], "--keep-going").stdout
+    assert "warning: 5 failed of 30 samples count as wrong" in shown
+    assert f"{100 * worst:.1f} if the rest is wrong, {100 * best:.1f} if it is right" in shown
     Path("broken").unlink()
     mended = cli(*command)
     assert mended.returncode == 0

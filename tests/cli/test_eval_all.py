@@ -92,6 +92,18 @@ def test_what_a_model_cannot_do_is_named(cli: Cli, answerer_plugin: Callable[[st
     assert "cannot do: captioning/toybox, retrieval/toybox" in table
 
 
+def test_controls_that_are_not_beaten_and_samples_not_scored_are_named_there(
+    cli: Cli, answerer_plugin: Callable[[str], None]
+) -> None:
+    answerer_plugin("return [Answer(q.text and 'yes') for q in questions]")
+    arguments = ("eval", "--task", "all", "--model", "fake", "--limit", 20, "--no-floors")
+    shown = cli(*arguments, "--device", "cpu").stdout
+    for control in ("shuffled", "blind"):
+        line = f"vqa/toybox: warning: the model does not beat this control: {control}"
+        assert line in shown
+    assert "count as wrong" not in shown
+
+
 def test_a_task_that_fails_is_named_and_the_others_stand(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

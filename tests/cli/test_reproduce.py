@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.reproduce import same_result
+from harness.reproduce import _uncommitted, same_result
 from harness.types import Json, Sample
 
 Cli = Callable[..., CompletedProcess[str]]
@@ -51,21 +51,54 @@ def test_other_predictions_end_with_1_and_name_what_changed(cli: Cli) -> None:
     (run / "run.json").write_text(json.dumps(result))
     found = reproduced(cli, run, code=1)
     assert found["differing"] == [lines[3]["id"]]
-    (line,) = found["changed"]
+    line, *rest = found["changed"]
     assert line.startswith("package numpy: 0.1 | ")
+    assert all("uncommitted changes" in one for one in rest)  # of this very checkout
     shown = cli("reproduce", run).stdout
     assert f"other predictions: 1 of 40: {lines[3]['id']}" in shown
     assert line in shown
 
 
 def test_a_model_that_is_not_deterministic_is_called_so(
-    cli: Cli, answerer_plugin: Callable[[str], None]
+    cli: Cli, answerer_plugin: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answerer_plugin("import os\nreturn [Answer(os.urandom(8).hex()) for question in questions]")
     run = evaluated(cli, "--controls", "none", "--device", "cpu", model="fake")
+    monkeypatch.setattr("harness.reproduce._uncommitted", lambda *given: [])
     done = cli("reproduce", run)
     assert done.returncode == 1
     assert "no field of the manifest" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("dirty", "said"),
+    [
+        ((False, False), []),
+        ((True, True), ["both runs"]),
+        ((True, False), ["the first"]),
+        ((None, True), ["the second"]),
+    ],
+)
+def test_uncommitted_changes_are_named_for_no_field_tells_them_apart(
+    dirty: tuple[bool | None, bool], said: list[str]
+) -> None:
+    lines = _uncommitted(*({"code": {"dirty": one}} for one in dirty))
+    assert [one in line for one, line in zip(said, lines, strict=True)] == [True] * len(said)
+
+
+def test_other_weights_in_the_same_folder_are_named(
+    cli: Cli, tiny_weights: Callable[..., Path]
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = tiny_weights()
+    run = evaluated(cli, "--weights", folder, "--controls", "none", model="vlbert")
+    assert reproduced(cli, run)["same"]
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    save_file({name: -tensor for name, tensor in tensors.items()}, file)
+    changed = reproduced(cli, run, code=1)["changed"]
+    assert any(line.startswith("weights_sha256: ") for line in changed), changed
 
 
 def test_other_data_ends_with_3(cli: Cli) -> None:

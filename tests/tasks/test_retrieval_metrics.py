@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BadInput
-from harness.tasks.retrieval_metrics import BINDING, standing_metrics, why_invalid
+from harness.tasks.retrieval_metrics import binding_metric, standing_metrics, why_invalid
 from harness.tasks.targets import RetrievalTarget
 from harness.types import Json, Metric
 
+BINDING = binding_metric()
 METRICS = {metric.name: metric for metric in standing_metrics("text-to-image", "image-to-text")}
 
 GOOD = {"visual": [0, 2, 1], "texts": [[0, 1, 1], [3, 1, 1]]}
@@ -188,6 +189,47 @@ def test_whatever_stands_there_is_scored_or_has_a_reason(visual: Any, texts: Any
 def test_a_prediction_for_other_captions_is_refused_in_one_line() -> None:
     with pytest.raises(BadInput, match="2 captions where the data set has 3"):
         values([RetrievalTarget(3)], [GOOD])
+
+
+# ---------------------------------------------------------------- rules for ties
+
+
+@pytest.mark.parametrize(
+    ("ties", "of_text", "of_visual", "of_foils"),
+    [
+        ("expected", (1 / 4, 2.5), (1 / 2, 5 / 3), 1.5),
+        ("first", (1.0, 1.0), (1.0, 1.0), 2.0),
+        ("last", (0.0, 4.0), (0.0, 3.0), 1.0),
+    ],
+)
+def test_a_right_one_among_equals_stands_where_the_rule_says(
+    ties: Any, of_text: Sequence[float], of_visual: Sequence[float], of_foils: float
+) -> None:
+    """One of four captions, two of whose scores of visuals are right; foils, of which one ties."""
+    tied: Json = {"visual": [0, 4, 2], "texts": [[0, 4, 1], [0, 4, 1]]}
+    metrics = {m.name: m for m in standing_metrics("text-to-image", "image-to-text", ties)}
+    names = ("R@1", "mean rank")
+    for direction, wanted in (("text-to-image", of_text), ("image-to-text", of_visual)):
+        found = [
+            value_of(metrics[f"{direction} {name}"], [tied], [RetrievalTarget(2)]) for name in names
+        ]
+        assert found == pytest.approx(wanted)
+        median = value_of(metrics[f"{direction} median rank"], [tied], [RetrievalTarget(2)])
+        assert median == pytest.approx(wanted[1])
+    foils = tied | {"binding": [[1.0, 1.0], [2.0, 1.0]]}
+    binding = binding_metric(ties)
+    assert binding.rows([foils], [RetrievalTarget(2, 2)]).tolist() == [[of_foils, 2]]
+
+
+@pytest.mark.parametrize("ties", ["expected", "first", "last"])
+def test_without_ties_every_rule_gives_the_same(ties: Any) -> None:
+    for metric in standing_metrics("text-to-image", "image-to-text", ties):
+        assert value_of(metric, [ALONE], [RetrievalTarget(2)]) == value_of(
+            METRICS[metric.name], [ALONE], [RetrievalTarget(2)]
+        )
+
+
+ALONE: Json = {"visual": [1, 1, 1], "texts": [[0, 1, 1], [3, 1, 1]]}
 
 
 # ---------------------------------------------------------------- the binding probe

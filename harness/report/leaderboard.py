@@ -1,0 +1,1 @@
+"""The leaderboard as a table of any form."""

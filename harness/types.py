@@ -276,6 +276,22 @@ class Attentive(Protocol):
     def artifacts(self, visuals: Sequence[Any]) -> Sequence[Json]: ...
 
 
+class Watched(Protocol):
+    """A model that keeps, as it predicts, which regions the words of a text attend to: `maps`, one
+    an input, in the order in which inputs came, or none at all. A map is {"words", "weights"
+    (words, regions), "boxes" (regions, 4) in pixels}; for a clip, "spans" (regions, 2) in seconds.
+    """
+
+    maps: Sequence[Json]
+
+
+class Watchable(Protocol):
+    """What any other model may offer: itself with the same capabilities, watched. Its predictions
+    must not change by it."""
+
+    def watched(self) -> Watched: ...
+
+
 @dataclass(frozen=True)
 class ModelDescription:
     """What identifies a loaded model in a run: everything that can move its predictions."""

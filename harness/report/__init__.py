@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def leaderboard(runs: Sequence[Path | str] | Path | str) -> pd.DataFrame:
     """The leaderboard of run folders, or of folders of them: a row a run, in the order of tables
     and ranks; docs/reports.md says what the columns hold. BadInput where there is no run."""
-    from .leaderboard import as_frame, leaderboard_of
+    from .leaderboard import leaderboard_of
+    from .leaderboard_files import as_frame
 
     paths = [runs] if isinstance(runs, (str, Path)) else list(runs)
     return as_frame(leaderboard_of([Path(path) for path in paths]))

@@ -14,15 +14,18 @@ from harness.errors import BadInput, HarnessError
 from harness.saved import SavedRun, read_run
 
 Status: TypeAlias = Literal["complete", "incomplete", "failed", "started"]
+Kind: TypeAlias = Literal["model", "floor", "ceiling"]
 
 
 @dataclass(frozen=True)
 class Collected:
     """A run of the report. `slug`: the folder of its pages below runs/, plain ASCII and unique in
-    the report whatever the run and its model are called."""
+    the report whatever the run and its model are called. `kind` is the model's, as its spec has it;
+    "model" where none is installed."""
 
     run: SavedRun
     slug: str
+    kind: Kind = "model"
 
     @property
     def status(self) -> Status:
@@ -36,14 +39,6 @@ class Collected:
     def reason(self) -> str | None:
         """Why it is not complete, in a line."""
         return self.run.incomplete
-
-    @property
-    def kind(self) -> str:
-        """ "model", "floor" or "ceiling", as the registry has it; "model" where it knows none."""
-        from harness.registry import model_specs
-
-        spec = model_specs().get(self.run.model)
-        return "model" if spec is None else spec.kind
 
 
 @dataclass(frozen=True)
@@ -94,13 +89,23 @@ def _folders(path: Path) -> Iterator[Path]:
 def _named(runs: Sequence[SavedRun]) -> list[Collected]:
     taken: set[str] = set()
     named = []
+    kinds = _kinds()
     for run in runs:
         slug = _slug(run)
         if slug in taken:
             slug += "-" + hashlib.sha256(str(run.path.resolve()).encode()).hexdigest()[:8]
         taken.add(slug)
-        named.append(Collected(run, slug))
+        named.append(Collected(run, slug, kinds.get(run.model, "model")))
     return named
+
+
+def _kinds() -> dict[str, Kind]:
+    from harness.registry import model_specs
+
+    try:
+        return {name: spec.kind for name, spec in model_specs().items()}
+    except HarnessError:  # another package's broken plug-in is no reason to show no report
+        return {}
 
 
 def _slug(run: SavedRun) -> str:

@@ -63,8 +63,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "interval": interval}
-    environment.filters |= {"count": count, "shorten": shorten}
+    shown = (number, signed, interval, signed_interval, probability, count, rate, shorten)
+    environment.filters |= {function.__name__: function for function in shown}
     return environment
 
 
@@ -87,10 +87,27 @@ def signed(value: float | None, percent: bool = True) -> str:
 
 
 def interval(ci95: tuple[float, float] | list[float] | None, percent: bool = True) -> str:
-    """93.2 to 94.6; n/a where there is none."""
+    """93.2–94.6; n/a where there is none."""
     if ci95 is None:
         return "n/a"
     return f"{number(ci95[0], percent)}\N{EN DASH}{number(ci95[1], percent)}"
+
+
+def signed_interval(ci95: tuple[float, float] | None, percent: bool = True) -> str:
+    """+0.3 to +2.7; nothing where there is none."""
+    return "" if ci95 is None else " to ".join(signed(bound, percent) for bound in ci95)
+
+
+def probability(p: float | None) -> str:
+    """.031, below a thousandth to four places."""
+    if p is None:
+        return "n/a"
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.4f}"
+
+
+def rate(value: float) -> str:
+    """Samples a second: 967, 13.1, 0.42."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def count(value: float | None) -> str:

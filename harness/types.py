@@ -420,8 +420,10 @@ class Shown:
 class Task(Protocol):
     """What the engine asks of a task. Predictions are JSON objects, as they stand in the log.
 
-    It may also have `form`, a prediction as an example for messages, and `reads_jsonl`: whether the
-    field's own files may end in .jsonl as ours do.
+    It may also have `form`, a prediction as an example for messages; `reads_jsonl`: whether the
+    field's own files may end in .jsonl as ours do; and `show_prediction(prediction, sample)`, a
+    valid prediction as a person is to see it, a Shown: without it, or without the sample (None: its
+    data set is not here), the prediction stands as JSON or as far as it speaks for itself.
     """
 
     def predict(self, model: Any, inputs: Sequence[Any]) -> Sequence[Json]:

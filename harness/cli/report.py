@@ -24,11 +24,9 @@ import click
     help="With pages of samples and of pairs of runs, or the leaderboard alone.",
 )
 @click.option(
-    "--thumbnails",
-    metavar="N|all",
-    default="1000",
-    show_default=True,
-    help="Pictures or clips to draw for each run, those of the worst samples first.",
+    "--all-thumbnails",
+    is_flag=True,
+    help="Draw every picture and clip, not those of each run's 1,000 worst only.",
 )
 @click.option(
     "--data-dir",
@@ -41,7 +39,7 @@ def command(
     runs: tuple[Path, ...],
     output: Path,
     samples: bool,
-    thumbnails: str,
+    all_thumbnails: bool,
     data_dir: Path | None,
     seed: int,
     as_json: bool,
@@ -62,7 +60,7 @@ def command(
             runs,
             output,
             samples=samples,
-            visuals=_number(thumbnails),
+            all_visuals=all_thumbnails,
             data_dir=data_dir,
             seed=seed,
             stage=stage,
@@ -81,13 +79,3 @@ def command(
     click.echo(f"  report  {written.index}")
     for form in ("md", "csv", "json"):
         click.echo(f"          {written.index.with_name(f'leaderboard.{form}')}")
-
-
-def _number(thumbnails: str) -> int | None:
-    from harness.errors import BadInput
-
-    if thumbnails == "all":
-        return None
-    if not thumbnails.isdigit():
-        raise BadInput(f"--thumbnails {thumbnails}: must be a number or all")
-    return int(thumbnails)

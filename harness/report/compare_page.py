@@ -3,34 +3,34 @@ difference lies. Tests nothing anew: ranks and p are those of the leaderboard.""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.compare import Moved, flipped
-from harness.errors import HarnessError
-from harness.saved import SavedRun, open_dataset
+from harness.saved import SavedRun
 from harness.score import metric_of_counts, value_at_once
 from harness.stats import RESAMPLES, OfCounts, resampled_counts, tail95
 from harness.store import Record, read_log
-from harness.types import Metric
+from harness.types import Metric, Shown
 
 from . import plots
+from .drawings import Drawings
 from .leaderboard import Table
 from .pages import write_page
 from .ranking import Pair
+from .samples import Sources
+from .shown import prediction_shown, sample_shown, task_of
 
 if TYPE_CHECKING:
     from harness.types import FloatArray
 
 SHOWN = 50  # samples that moved, each way
 _PARTS = 12  # values of a tag in the plot, the most frequent
-
-Lines = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,17 @@ class Part:
 
 @dataclass(frozen=True)
 class MovedSample:
-    """A sample that moved, what it asks and what the two runs said. `page`: where it stands in the
-    explorer, if it does."""
+    """A sample that moved: what it asks and what the two runs said. `place`: in the data's order,
+    None where the data set is not here. `drawn`: its picture or strip of frames, as Drawings has
+    it. `seconds`: how long its clip is."""
 
     moved: Moved
-    lines: Lines
-    first: str
-    other: str
+    place: int | None
+    asked: Shown
+    first: Shown
+    other: Shown
+    drawn: Mapping[str, Any]
+    seconds: float | None
 
 
 def write(
@@ -95,8 +99,15 @@ def write(
         tags=[(tag, rows, _plot(tag, rows, table)) for tag, rows in parts.by_tag.items()],
         metrics=[(metric, parts.by_metric[metric.name]) for metric in opened.metrics],
         links=[root + links[slug] if slug in links else "" for slug in _slugs(pair)],
+        together=_together(pair),
         runs=[str(first.path), str(other.path)],
     )
+
+
+def _together(pair: Pair) -> str:
+    """What the address of the other's explorer ends in, to show it beside the first."""
+    key = hashlib.sha256(f"runs/{pair.first.slug}".encode()).hexdigest()[:12]
+    return f"#with={key}&sort=apart"
 
 
 def _slugs(pair: Pair) -> tuple[str, str]:
@@ -110,43 +121,36 @@ class Samples:
     """What the samples of a table's runs ask, where their data set can be opened, and what the runs
     predicted; read once for all pairs."""
 
-    def __init__(self, run: SavedRun) -> None:
-        self._lines = _asked(run)
+    def __init__(self, run: SavedRun, sources: Sources, drawings: Drawings) -> None:
+        self._task = task_of(run)
+        self._source = sources.of(run)
+        self._drawings = drawings
+        here = self._source.dataset is not None
+        count = self._source.count if here else 0
+        self._places = {self._source[place].id: place for place in range(count)}
         self._logs: dict[Path, Mapping[str, Record]] = {}
 
     def of(self, moved: Sequence[Moved], first: SavedRun, other: SavedRun) -> list[MovedSample]:
-        logs = [self._log(run) for run in (first, other)]
-        return [
-            MovedSample(one, self._lines(one.id), *(_said(log.get(one.id)) for log in logs))
-            for one in moved
-        ]
+        logs = self._log(first), self._log(other)
+        return [self._moved(one, *(log.get(one.id) for log in logs)) for one in moved]
 
     def _log(self, run: SavedRun) -> Mapping[str, Record]:
         if run.path not in self._logs:
             self._logs[run.path] = read_log(run.path / "samples.jsonl")
         return self._logs[run.path]
 
-
-def _said(record: Record | None) -> str:
-    """A prediction as text: alone where it is one word or sentence, else as JSON."""
-    if record is None or record.prediction is None:
-        return f"none: {'missing' if record is None else record.reason}"
-    values = list(record.prediction.values())
-    if len(values) == 1 and isinstance(values[0], str):
-        return values[0]
-    return json.dumps(record.prediction, ensure_ascii=False)
-
-
-def _asked(run: SavedRun) -> Callable[[str], Lines]:
-    from harness.registry import find_task, load_attribute
-
-    try:
-        task_spec, data_spec = find_task(run.task)
-        task = load_attribute(task_spec.load)
-        by_id = {sample.id: sample for sample in open_dataset(run, data_spec).samples}
-    except HarnessError:
-        return lambda id: ()
-    return lambda id: task.show(by_id[id]).lines if id in by_id else ()
+    def _moved(self, one: Moved, first: Record | None, other: Record | None) -> MovedSample:
+        place = self._places.get(one.id)
+        sample = None if place is None else self._source[place]
+        said = [prediction_shown(self._task, sample, record) for record in (first, other)]
+        if sample is None:
+            return MovedSample(one, None, Shown([]), said[0], said[1], {}, None)
+        visual = sample.input.visual
+        asked = sample_shown(self._task, sample)
+        seconds = getattr(visual, "duration", None)
+        return MovedSample(
+            one, place, asked, said[0], said[1], self._drawings.draw(visual), seconds
+        )
 
 
 # ---------------------------------------------------------------- where the difference lies
@@ -259,4 +263,3 @@ def _plot(tag: str, parts: Sequence[Part], table: Table) -> plots.Forest | None:
     title = f"Change of {table.metric} by {named}"
     words = plots.in_words(marks)
     return plots.forest(f"by-{named}", title, marks, [plots.Line("no change", 0.0)], axis, words)
-

@@ -1,6 +1,6 @@
-"""The leaderboard: a table for each set of runs that may be ranked together, with floors and ceiling
-beside the models, and every run that has no rank with the reason. Knows no form that it is
-written in."""
+"""The leaderboard: a table for each set of runs that may be ranked together, with floors and
+ceiling beside the models, and every run that has no rank with the reason. Knows no form that it
+is written in."""
 
 from __future__ import annotations
 

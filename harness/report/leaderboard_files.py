@@ -206,8 +206,9 @@ def as_markdown(board: Leaderboard, published: Sequence[Published]) -> str:
 
 _READING = (
     "Rank: 1 + the number of models that are significantly better on the same samples (paired "
-    "permutation test of the primary metric, p < .05 after Holm over the table's pairs). Gains: the "
-    "model minus itself with another sample's picture (shuffled) or the mean picture (blind)."
+    "permutation test of the primary metric, p < .05 after Holm over the table's pairs). Models "
+    "that share a rank cannot be told apart. Gains: the model minus itself with another sample's "
+    "picture (shuffled) or the mean picture (blind)."
 )
 
 

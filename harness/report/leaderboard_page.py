@@ -1,4 +1,4 @@
-"""The leaderboard as a page: what its template shows of each table, with a plot. Computes no rank."""
+"""The leaderboard as a page: what its template shows of each table, with a plot. Ranks nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class TableView:
     table: Table
     id: str
     plot: plots.Forest | None
-    trained_blind: str
+    controls: Sequence[str]
+    rings: bool
     pairs: Sequence[PairView]
     metrics: Sequence[tuple[str, Sequence[MetricCell]]]
 
@@ -80,7 +81,9 @@ def _task(board: TaskBoard, pair_pages: Mapping[tuple[str, str], str]) -> TaskVi
         _table(table, f"{id}-{place}", pair_pages)
         for place, table in enumerate(board.tables, start=1)
     ]
-    unranked = [(row, table.percent) for table in board.tables for row in table.standing("not ranked")]
+    unranked = [
+        (row, table.percent) for table in board.tables for row in table.standing("not ranked")
+    ]
     unranked += [(row, _percent(row)) for row in board.unfinished]
     return TaskView(board, id, tables, unranked)
 
@@ -93,13 +96,19 @@ def _percent(row: Row) -> bool:
 
 def _table(table: Table, id: str, pair_pages: Mapping[tuple[str, str], str]) -> TableView:
     ranked = table.standing("ranked")
-    trained = [name for row in ranked for name in row.controls if name not in _RINGS]
+    controls = {
+        name: None
+        for row in ranked
+        for name, control in row.controls.items()
+        if control.gain is not None or name in _RINGS
+    }
     names = {row.run.slug: row.model for row in ranked if row.run is not None}
     return TableView(
         table,
         id,
         _plot(table, id),
-        trained[0] if trained else "",
+        sorted(controls, key=lambda name: name not in _RINGS),
+        any(_rings(row) for row in ranked),
         [_pair(pair, names, pair_pages) for pair in table.pairs],
         _metrics(ranked),
     )
@@ -109,9 +118,7 @@ def _pair(
     pair: Pair, names: Mapping[str, str], pair_pages: Mapping[tuple[str, str], str]
 ) -> PairView:
     first, other = pair.first.slug, pair.other.slug
-    return PairView(
-        names[other], names[first], pair.difference, pair_pages.get((first, other), "")
-    )
+    return PairView(names[other], names[first], pair.difference, pair_pages.get((first, other), ""))
 
 
 def _metrics(ranked: Sequence[Row]) -> list[tuple[str, list[MetricCell]]]:
@@ -131,19 +138,23 @@ def _cell(entry: Mapping[str, Any]) -> MetricCell:
     )
 
 
+def _rings(row: Row) -> list[float]:
+    values = [row.controls[name].value for name in _RINGS if name in row.controls]
+    return [value for value in values if value is not None]
+
+
 def _plot(table: Table, id: str) -> plots.Forest | None:
     scale = 100.0 if table.percent else 1.0
     marks = []
     for row in table.standing("ranked"):
         if row.value is None:
             continue
-        rings = [row.controls[name].value for name in _RINGS if name in row.controls]
         marks.append(
             plots.Mark(
                 row.model,
                 scale * row.value,
                 None if row.ci95 is None else (scale * row.ci95[0], scale * row.ci95[1]),
-                [scale * ring for ring in rings if ring is not None],
+                [scale * ring for ring in _rings(row)],
             )
         )
     if not marks:
@@ -153,6 +164,5 @@ def _plot(table: Table, id: str) -> plots.Forest | None:
         for row in table.standing("floor", "ceiling")
         if row.value is not None
     ]
-    axis = f"{table.metric}{', %' if table.percent else ''}"
     title = f"{table.metric} on {table.task}"
-    return plots.forest(id, title, marks, lines, axis, plots.in_words(marks, lines))
+    return plots.forest(id, title, marks, lines, table.metric, plots.in_words(marks, lines))

@@ -1,5 +1,6 @@
-"""Forest plots as SVG to stand in a page: drawn by matplotlib, then stripped of what a page's policy
-forbids, with the page's own colours, so that they are legible in light and dark. Knows no run."""
+"""Forest plots as SVG to stand in a page: drawn by matplotlib, then stripped of what a page's
+policy forbids, with the page's own colours, so that they are legible in light and dark. Knows no
+run."""
 
 from __future__ import annotations
 
@@ -89,12 +90,13 @@ def _draw(marks: Sequence[Mark], lines: Sequence[Line], axis: str, width: int) -
 
     narrow = width == NARROW
     step = _ROW + 14 if narrow else _ROW  # names stand above their rows where there is no room
-    left = 10 if narrow else 205
+    longest = max(len(_shown(mark.name, _LABEL)) for mark in marks)
+    left = 10 if narrow else max(60, min(205, 18 + 7 * longest))
     limits = _limits(marks, lines)
     levels = _levels(lines, (width - left - 14) / (limits[1] - limits[0]))
     top, bottom = 10 + _LEVEL * (max(levels) + 1 if levels else 0), 40
     height = top + bottom + step * len(marks)
-    settings = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "harness",
         "font.size": 12,
@@ -243,7 +245,7 @@ def _in_page(svg: str, name: str, title: str, words: str) -> Markup:
         told.set("id", f"{name}-{'title' if what == 'title' else 'words'}")
         told.text = _shown(text, 5000)
         root.insert(place, told)
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _clean(element: ElementTree.Element, name: str, used: set[str]) -> None:
@@ -255,7 +257,9 @@ def _clean(element: ElementTree.Element, name: str, used: set[str]) -> None:
         if value.lower() in _COLOURS:
             element.set(key, _COLOURS[value.lower()])
         elif key in ("d", "x", "y"):
-            element.set(key, re.sub(r"\d+\.\d+", lambda n: f"{float(n.group()):.1f}", value).strip())
+            element.set(
+                key, re.sub(r"\d+\.\d+", lambda n: f"{float(n.group()):.1f}", value).strip()
+            )
     if element.get("transform", "").startswith("rotate(-0 "):
         element.attrib.pop("transform")
     for space in ("text", "tail"):

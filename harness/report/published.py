@@ -11,8 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Published:
-    """A reported result as it stands in its source: `value` may be in per cent or not. `note`: under
-    which condition, where that is said."""
+    """A reported result as it stands in its source: `value` may be in per cent or not. `note`:
+    under which condition, where that is said."""
 
     task: str
     split: str

@@ -92,11 +92,11 @@ def rank(runs: Sequence[Collected], seed: int = 0) -> Ranking:
         return Ranking((), (), [*left_out, *((one, reason) for one in newest)], None)
     usable: list[Collected] = []
     for one in newest:
-        reason = _unusable(one, usable)
-        if reason is None:
+        why = _unusable(one, usable)
+        if why is None:
             usable.append(one)
         else:
-            left_out.append((one, reason))
+            left_out.append((one, why))
     pairs = _pairs(usable, opened, seed)
     places = [_place(one, pairs) for one in usable]
     places.sort(key=lambda place: (place.rank, -_goodness(place.run), place.run.run.model))
@@ -150,8 +150,8 @@ def _pairs(runs: Sequence[Collected], opened: Opened, seed: int) -> list[Pair]:
     metric = opened.metrics[0]
     found = []
     for first, other in itertools.combinations(sorted(runs, key=_goodness), 2):
-        rows = (one.run.rows(metric.name) for one in (first, other))
-        found.append(Pair(first, other, difference(metric, *rows, first.run.groups, seed)))
+        a, b = (one.run.rows(metric.name) for one in (first, other))
+        found.append(Pair(first, other, difference(metric, a, b, first.run.groups, seed)))
     tested = [place for place, pair in enumerate(found) if pair.difference.p is not None]
     adjusted = holm([found[place].difference.p or 0.0 for place in tested])
     for place, p_holm in zip(tested, adjusted, strict=True):

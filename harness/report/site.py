@@ -14,10 +14,12 @@ from harness.errors import BadInput, HarnessError
 
 from . import compare_page, explorer, leaderboard_page
 from .collect import Collected, collect
+from .drawings import Drawings
 from .leaderboard import Leaderboard, Table, leaderboard_from
 from .leaderboard_files import as_csv, as_json, as_markdown
 from .pages import write_assets, write_text
 from .published import published
+from .samples import Sources
 
 Stage: TypeAlias = Callable[[str, int, int], None]
 
@@ -38,14 +40,15 @@ def write_report(
     folder: Path,
     *,
     samples: bool = True,
-    visuals: int | None = explorer.VISUALS,
+    all_visuals: bool = False,
     data_dir: Path | None = None,
     seed: int = 0,
     stage: Stage | None = None,
 ) -> Written:
-    """Writes the report of all runs in `paths` into `folder`. `samples`: with the pages of runs and
-    of pairs; `visuals` and `data_dir` as for the explorer. BadInput where there is no run or the
-    folder cannot be written."""
+    """Writes the report of all runs in `paths` into `folder`. `samples`: with the pages of runs
+    and of pairs; `all_visuals`: with a thumbnail of every visual, not of those of each run's worst
+    samples only; `data_dir`: where the data set's files are, if not where the runs found them.
+    BadInput where there is no run or the folder cannot be written."""
     said = stage or (lambda what, done, total: None)
     collection = collect(paths)
     board = leaderboard_from(collection, seed)
@@ -59,8 +62,10 @@ def write_report(
     pairs: dict[tuple[str, str], str] = {}
     failed: list[str] = []
     if samples:
-        links, failed = _write_runs(collection.runs, folder, visuals, data_dir, said)
-        pairs = _write_pairs(board, folder, links, seed, said)
+        sources = Sources(data_dir)
+        visuals = None if all_visuals else explorer.VISUALS
+        links, failed = _write_runs(collection.runs, folder, visuals, sources, said)
+        pairs = _write_pairs(board, folder, links, sources, seed, said)
     _write_leaderboard(board, folder, links, pairs)
     return Written(folder / "index.html", len(links), len(pairs), failed)
 
@@ -82,7 +87,7 @@ def _write_runs(
     runs: Sequence[Collected],
     folder: Path,
     visuals: int | None,
-    data_dir: Path | None,
+    sources: Sources,
     said: Stage,
 ) -> tuple[dict[str, str], list[str]]:
     """The explorer of each run: slug -> its page from the report's folder, and which runs have
@@ -97,7 +102,7 @@ def _write_runs(
         others = [(other.run, folder / "runs" / other.slug) for other in same]
         try:
             page = explorer.write(
-                *(one.run, home), root=folder, others=others, visuals=visuals, data_dir=data_dir
+                *(one.run, home), root=folder, others=others, visuals=visuals, sources=sources
             )
         except HarnessError as error:
             failed.append(f"{one.run.path}: no page of samples: {error}")
@@ -118,16 +123,22 @@ def _same_data(one: Collected, other: Collected) -> bool:
 
 
 def _write_pairs(
-    board: Leaderboard, folder: Path, links: Mapping[str, str], seed: int, said: Stage
+    board: Leaderboard,
+    folder: Path,
+    links: Mapping[str, str],
+    sources: Sources,
+    seed: int,
+    said: Stage,
 ) -> dict[tuple[str, str], str]:
     """The page of each pair of a table: slugs of both -> it, from the report's folder."""
     tables = [table for task in board.tasks for table in task.tables]
     total = sum(len(table.pairs) for table in tables)
     pages: dict[tuple[str, str], str] = {}
+    drawings = Drawings(folder / "visuals")
     for table in tables:
         if not table.pairs:
             continue
-        samples = compare_page.Samples(table.pairs[0].first.run)
+        samples = compare_page.Samples(table.pairs[0].first.run, sources, drawings)
         for pair in table.pairs:
             said("pairs", len(pages), total)
             name = _pair_name(table, pair.first, pair.other)

@@ -125,7 +125,7 @@ class RetrievalTask:
         return Shown(
             [
                 (f"best caption of this {self._visual}", f"rank {_rank(prediction['visual'])}"),
-                (f"this {self._visual} for its captions", f"rank {ranks}"),
+                (f"this {self._visual} for its captions", f"ranks {ranks}"),
             ]
         )
 

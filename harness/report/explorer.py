@@ -1,5 +1,5 @@
-"""The explorer: a run's samples as a page, what was asked, what was right and what was predicted, to
-be filtered and sorted, in a folder that needs no server and no network. Knows no task: what is
+"""The explorer: a run's samples as a page, what was asked, what was right and what was said to it,
+to be filtered and sorted, in a folder that needs no server and no network. Knows no task: what is
 drawn is what a task shows of a sample and of a prediction, lines, boxes and moments.
 
     <folder>/index.html, data/      one run: its columns, its predictions, where it looked
@@ -25,15 +25,17 @@ import numpy as np
 from harness import __version__
 from harness.artifacts import read_attention
 from harness.errors import BadInput
-from harness.saved import SavedRun
+from harness.saved import SavedRun, read_run
+from harness.setting import Stage, silent
 from harness.store import Record
 from harness.types import Clip, Json, Sample, Shown
 
 from .drawings import FRAMES, Drawings
 from .packed import ChunkWriter, as_script, fitted, names, numbers, small_numbers
-from .pages import write_page, write_text
+from .pages import write_assets, write_page, write_text
 from .rankings import Rankings, read_rankings
 from .samples import Reading, Source, Sources, Status, read_samples
+from .shown import prediction_shown, sample_shown
 
 VISUALS = 1000  # thumbnails drawn for a run unless all are asked for
 _ASKED, _SAID = 13_000, 14_500  # bytes of a sample, and of a file of samples, at most
@@ -51,6 +53,7 @@ def write(
     visuals: int | None = VISUALS,
     data_dir: Path | None = None,
     sources: Sources | None = None,
+    stage: Stage = silent,
 ) -> Path:
     """Writes `folder`/index.html and what it needs, and returns its path.
 
@@ -63,7 +66,7 @@ def write(
     """
     reading = read_samples(run, sources or Sources(data_dir))
     try:
-        return _Explorer(reading, folder, root).write(others, visuals)
+        return _Explorer(reading, folder, root, stage).write(others, visuals)
     except OSError as error:
         raise BadInput(
             f"{folder}: the report cannot be written ({error.strerror or error}); "
@@ -71,11 +74,23 @@ def write(
         ) from None
 
 
+def write_alone(path: Path, *, data_dir: Path | None = None, stage: Stage = silent) -> Path:
+    """Writes the page of a run into its own folder, report/index.html, and returns its path."""
+    run = read_run(path)
+    folder = run.path / "report"
+    try:
+        write_assets(folder)
+    except OSError as error:
+        raise BadInput(f"{folder}: the report cannot be written ({error.strerror})") from None
+    return write(run, folder, root=folder, data_dir=data_dir, stage=stage)
+
+
 @dataclass(frozen=True)
 class _Explorer:
     reading: Reading
     folder: Path
     root: Path
+    stage: Stage
 
     def write(self, others: Sequence[tuple[SavedRun, Path]], visuals: int | None) -> Path:
         drawings = Drawings(self.root / "visuals")
@@ -132,6 +147,7 @@ class _Explorer:
         """The visuals of the worst samples: id -> what is known of it."""
         source = self.reading.source
         drawn: dict[str, Json] = {}
+        total = min(most or source.count, source.count)
         if source.dataset is None:
             return drawn
         for place in self.reading.worst_first.tolist():
@@ -140,12 +156,14 @@ class _Explorer:
                 if most is not None and len(drawn) >= most:
                     break
                 drawn[visual.id] = drawings.draw(visual)
+                self.stage("thumbnails", len(drawn), total)
+        self.stage("thumbnails", total, total)
         return drawn
 
     # ------------------------------------------------------------ what was asked
 
     def _write_asked(self) -> list[int]:
-        """Writes it unless another run of the same samples has; the places where its files start."""
+        """Writes it unless another run of the same samples has; where its files start."""
         kept = self.asked / "starts.json"
         if kept.is_file():
             starts: list[int] = json.loads(kept.read_text(encoding="utf-8"))
@@ -284,17 +302,7 @@ def _asked(reading: Reading, place: int, id: str) -> Json:
     visual = sample.input.visual
     if isinstance(visual, Clip):
         entry["seconds"] = visual.duration
-    shown = _shown_of(reading, sample)
-    return entry | _as_json(shown)
-
-
-def _shown_of(reading: Reading, sample: Sample) -> Shown:
-    if reading.task is None:
-        return Shown([])
-    try:
-        return reading.task.show(sample)
-    except Exception as error:  # a plug-in's code: anything can happen
-        return Shown([("not shown", repr(error))])
+    return entry | _as_json(sample_shown(reading.task, sample))
 
 
 def _said(reading: Reading, sample: Sample | None, record: Record | None) -> Json:
@@ -304,14 +312,7 @@ def _said(reading: Reading, sample: Sample | None, record: Record | None) -> Jso
     reason = {} if record.reason is None else {"reason": fitted(record.reason, 2000)[0]}
     if record.prediction is None or not record.valid:
         return reason
-    show = getattr(reading.task, "show_prediction", None)
-    shown = Shown([("prediction", json.dumps(record.prediction))])
-    if show is not None:
-        try:
-            shown = show(record.prediction, sample)
-        except Exception as error:  # a plug-in's code: anything can happen
-            shown = Shown([*shown.lines, ("not shown", repr(error))])
-    return reason | _as_json(shown)
+    return reason | _as_json(prediction_shown(reading.task, sample, record))
 
 
 def _as_json(shown: Shown) -> Json:

@@ -101,7 +101,7 @@ def small_numbers(codes: npt.NDArray[np.unsignedinteger[Any]]) -> Json | None:
     return _packed(codes) if codes.any() else None
 
 
-def _packed(codes: npt.NDArray[np.unsignedinteger[Any]]) -> Json:
+def _packed(codes: npt.NDArray[Any]) -> Json:
     little = codes.astype(codes.dtype.newbyteorder("<"), copy=False)
     packed = base64.b64encode(little.tobytes()).decode("ascii")
     return {"codes": packed, "bits": 8 * codes.dtype.itemsize}

@@ -1,5 +1,5 @@
-"""What a retrieval run ranked first: the captions of a visual and the visuals of a caption, from the
-scores that a run folder keeps. Knows no page and no model."""
+"""What a retrieval run ranked first: the captions of a visual and the visuals of a caption, from
+the scores that a run folder keeps. Knows no page and no model."""
 
 from __future__ import annotations
 

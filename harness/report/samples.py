@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry import find_task, load_attribute
+from harness.registry import find_task
 from harness.saved import SavedRun, open_dataset, open_metrics
 from harness.score import per_sample
 from harness.store import Record
 from harness.types import Dataset, Metric, Sample, Task
+
+from .shown import task_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -179,7 +181,7 @@ def read_samples(run: SavedRun, sources: Sources) -> Reading:
     places = [-1 if one is None else one.place for one in found]
     return Reading(
         run,
-        _task(run),
+        task_of(run),
         source,
         ids,
         groups,
@@ -189,15 +191,6 @@ def read_samples(run: SavedRun, sources: Sources) -> Reading:
         notes,
         np.array(places, dtype=np.int64),
     )
-
-
-def _task(run: SavedRun) -> Task | None:
-    """None where its package is not here any more: predictions then stand as JSON."""
-    try:
-        task: Task = load_attribute(find_task(run.task)[0].load)
-    except Exception:  # a plug-in's code: anything can happen
-        return None
-    return task
 
 
 # ---------------------------------------------------------------- rows

@@ -45,7 +45,7 @@
   const boxes = (svg, given, kind) => {
     for (const [, x1, y1, x2, y2] of given || []) {
       const at = { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) };
-      svg.append(draw("rect", { ...at, class: "halo" }), draw("rect", { ...at, class: kind }));
+      svg.append(draw("rect", { ...at, class: kind }));
     }
   };
   const labels = (frame, given, kind, width, height) => {
@@ -80,8 +80,9 @@
     frame.classList.toggle("small", Math.max(drawn.width, drawn.height) <= 240);
     if (asked.boxes || said.boxes) {
       const svg = overlay(drawn.width, drawn.height, "overlay");
+      boxes(svg, [...(asked.boxes || []), ...(said.boxes || [])], "halo");
       boxes(svg, asked.boxes, "asked");
-      boxes(svg, said.boxes, "predicted");
+      boxes(svg, said.boxes, "predicted"); // dashed: where both are, both show
       frame.append(svg);
       if (opened) {
         labels(frame, asked.boxes, "asked", drawn.width, drawn.height);
@@ -116,7 +117,7 @@
     const { drawn } = said;
     const length = asked.seconds;
     const frames = drawn && !drawn.lost
-      ? image(drawn, `${drawn.frames} frames of the clip of sample ${asked.id}`, !opened)
+      ? make("div", { class: "frames-of" }, image(drawn, `${drawn.frames} frames of the clip of sample ${asked.id}`, !opened))
       : lacking(said);
     const strip = make("div", { class: "strip" }, frames);
     const right = (asked.moments || []).slice(0, opened ? 12 : 1);
@@ -171,7 +172,9 @@
 
   explorer.card = (run, place, asked, said, metric, second) => {
     const title = (asked.lines || [])[0] || ["sample", asked.id];
-    const rest = (asked.lines || []).slice(1);
+    const all = (asked.lines || []).slice(1);
+    const right = all.filter(([what]) => what.endsWith("(right)"));
+    const rest = right.length ? right : all;
     const open = make("button", { type: "button", class: "open", onclick: () => explorer.show(place) },
       make("span", { class: "sr-only", text: `Open ${asked.id}: ` }),
       make("bdi", { class: "said", dir: "auto", text: title[1] }));
@@ -234,7 +237,7 @@
       "fill-opacity": (0.8 * (1 - alpha / most)).toFixed(3), class: "veil",
     })));
     frame.querySelector(".attention")?.remove();
-    frame.append(svg);
+    frame.querySelector("img").after(svg);
   };
   const overRegions = (frame, given, weights, { width, height }) => {
     frame.querySelectorAll(".attention, .weight").forEach((one) => one.remove());
@@ -245,12 +248,12 @@
       const share = weights[region];
       const at = { x: x1, y: y1, width: x2 - x1, height: y2 - y1 };
       svg.append(draw("rect", { ...at, class: "region", "fill-opacity": ((0.75 * share) / most).toFixed(3) }));
-      const label = make("span", { class: "weight", text: percent(share) });
+      const label = make("span", { class: "weight", text: `${region}: ${percent(share)}` });
       label.style.left = percent((x1 + x2) / 2 / width);
       label.style.top = percent((y1 + y2) / 2 / height);
       frame.append(label);
     });
-    frame.append(svg);
+    frame.querySelector("img").after(svg);
   };
   const overTime = (strip, shares) => {
     strip.querySelector(".heights")?.remove();
@@ -262,18 +265,23 @@
     }));
     strip.insertBefore(bars, strip.children[1] || null);
   };
-  // how much of the attention to windows of time lies in each part of the clip
+  // How much attention each part of the clip gets by the windows that it lies in, as a multiple of
+  // what it would get if all windows got the same: more windows lie over the middle than the ends.
   const alongTime = (spans, weights, length, parts) => {
-    const shares = new Array(parts).fill(0);
+    const given = new Array(parts).fill(0);
+    const even = new Array(parts).fill(0);
+    const whole = weights.slice(1).reduce((sum, weight) => sum + weight, 0) / (weights.length - 1);
     spans.forEach(([start, end], window) => {
       if (window === 0 || end <= start) return; // the whole clip
       for (let part = 0; part < parts; part += 1) {
         const from = (length * part) / parts;
         const inside = Math.min(end, from + length / parts) - Math.max(start, from);
-        if (inside > 0) shares[part] += (weights[window] * inside) / (end - start);
+        if (inside <= 1e-9) continue;
+        given[part] += (weights[window] * inside) / (end - start);
+        even[part] += (whole * inside) / (end - start);
       }
     });
-    return shares;
+    return given.map((share, part) => (even[part] > 0 ? share / even[part] : 0));
   };
 
   const gridText = ([rows, across], alphas, length) => {
@@ -316,9 +324,10 @@
           const shares = alongTime(part.spans, weights, asked.seconds, 32);
           if (strip) overTime(strip, shares);
           const best = shares.indexOf(Math.max(...shares));
-          text = `most about ${seconds(((best + 0.5) / 32) * asked.seconds)}; ${percent(weights[0])} on the whole clip`;
+          text = `most about ${seconds(((best + 0.5) / 32) * asked.seconds)}, `
+            + `${shares[best].toFixed(1)} times an even share`;
         }
-        tell.replaceChildren("Looking from ", make("bdi", { class: "said", text: part.words[word] }), `: ${text}`);
+        tell.replaceChildren("“", make("bdi", { class: "said", text: part.words[word] }), `”: ${text}`);
       });
       bars.push(bar);
       if (number === 0 && part.words.length) {
@@ -328,9 +337,9 @@
     });
     const about = parts[0].grid
       ? "Where it looked before each word. Choose a word; the arrow keys move on."
-      : "Which regions each word attends to. Choose a word; the arrow keys move on.";
+      : `Which ${asked.seconds === undefined ? "regions" : "times"} each word attends to. Choose a word; the arrow keys move on.`;
     const block = make("section", { class: "looking", "aria-label": "Attention" },
-      make("h3", { text: "Attention" }), make("p", { class: "muted small", text: about }), ...bars, tell);
+      make("h3", { text: "Attention" }), tell, make("p", { class: "muted small", text: about }), ...bars);
     block.start = () => bars[0]?.start?.();
     return [block];
   };
@@ -394,9 +403,9 @@
     if (current !== place) return;
     const at = order.indexOf(place);
     const step = (by, text) => make("button", {
-      type: "button", class: by < 0 ? "before" : "after", text, disabled: at < 0 || order[at + by] === undefined,
-      onclick: () => explorer.show(order[at + by]),
-    });
+      type: "button", class: by < 0 ? "before" : "after", "aria-label": text,
+      disabled: at < 0 || order[at + by] === undefined, onclick: () => explorer.show(order[at + by]),
+    }, by < 0 ? "← " : null, make("span", { class: "word-of", text }), by > 0 ? " →" : null);
     const seen = visual(asked, said, true);
     const looking = attention(asked, said, more, seen);
     const had = dialog.contains(document.activeElement) ? document.activeElement.className : "";

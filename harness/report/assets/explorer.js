@@ -284,14 +284,14 @@
     }
     if (run.others.length) {
       const names = run.others.map((one) => [one.key, one.name]);
-      fields.push(field("Beside", "with", [["", "no other run"], ...names], state.with));
+      fields.push(field("Compare with", "with", [["", "no other run"], ...names], state.with));
     }
     if (state.with) {
       const ways = [["", "anywhere"], ["predictions", "predictions differ"]];
       if (metric) {
         ways.push(["scores", "scores differ"], ["better", "this one is better"], ["worse", "the other is better"]);
       }
-      fields.push(field("Where", "differ", ways, state.differ));
+      fields.push(field("Show where", "differ", ways, state.differ));
     }
     fields.push(make("button", { type: "reset", text: "Reset" }));
     const focused = form.contains(document.activeElement) ? document.activeElement.name : "";

@@ -130,7 +130,7 @@ def _names(runs: Sequence[Collected]) -> dict[int, str]:
     names = {}
     for one in runs:
         digits = one.run.result["model"].get("weights_sha256")
-        several = len(weights[one.run.model]) > 1
+        several = digits is not None and len(weights[one.run.model]) > 1
         names[id(one)] = f"{one.run.model} ({str(digits)[:6]})" if several else one.run.model
     return names
 

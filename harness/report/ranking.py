@@ -52,7 +52,7 @@ class Ranking:
     places: Sequence[Place]
     pairs: Sequence[Pair]
     left_out: Sequence[tuple[Collected, str]]
-    opened: Opened | None
+    opened: Opened | None  # of the first run that can be ranked
     notes: Sequence[str] = ()
 
 
@@ -85,11 +85,6 @@ def rank(runs: Sequence[Collected], seed: int = 0) -> Ranking:
     """The ranks of the models of one group. Floors and ceilings have none; of several runs of one
     model (the same weights and options) the newest counts."""
     newest, left_out = _newest([one for one in runs if one.kind == "model"])
-    try:
-        opened = open_metrics(runs[0].run)
-    except HarnessError as error:  # the task is not installed, or makes its metric otherwise now
-        reason = f"cannot be ranked: {error}"
-        return Ranking((), (), [*left_out, *((one, reason) for one in newest)], None)
     usable: list[Collected] = []
     for one in newest:
         why = _unusable(one, usable)
@@ -97,6 +92,13 @@ def rank(runs: Sequence[Collected], seed: int = 0) -> Ranking:
             usable.append(one)
         else:
             left_out.append((one, why))
+    if not usable:
+        return Ranking((), (), left_out, None)
+    try:
+        opened = open_metrics(usable[0].run)
+    except HarnessError as error:  # the task is not installed, or makes its metric otherwise now
+        why = f"cannot be ranked: {error}"
+        return Ranking((), (), [*left_out, *((one, why) for one in usable)], None)
     pairs = _pairs(usable, opened, seed)
     places = [_place(one, pairs) for one in usable]
     places.sort(key=lambda place: (place.rank, -_goodness(place.run), place.run.run.model))
@@ -125,9 +127,7 @@ def _newest(runs: Sequence[Collected]) -> tuple[list[Collected], list[tuple[Coll
         members.sort(key=lambda one: (str(one.run.result.get("started_at")), str(one.run.path)))
         kept.append(members[-1])
         newer = members[-1].run.path
-        older += [
-            (one, f"an earlier run of the same model; {newer} is newer") for one in members[:-1]
-        ]
+        older += [(one, f"an earlier run of this model; {newer} is newer") for one in members[:-1]]
     return kept, older
 
 

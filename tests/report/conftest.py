@@ -1,19 +1,24 @@
-"""A real browser for the tests of pages: Chromium without a window, its pages opened as files. What
-a page must never do fails the test: an error on its console, a request that leaves its folder."""
+"""Run folders made of any predictions without a model, and a real browser for the tests of pages:
+Chromium without a window, its pages opened as files. What a page must never do fails the test: an
+error on its console, a request that leaves its folder."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 import pytest
 
+from harness.types import Json, Sample
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
+AXE = "HARNESS_AXE"  # the variable that names axe.min.js, of the npm package axe-core
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = (
     "--no-sandbox",
@@ -24,6 +29,80 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+Predict = Callable[[int, Sample], Json | None]
+
+
+@pytest.fixture
+def write_run(small_toybox: None, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run folder below tmp_path/runs: (name, predict(number, sample) -> prediction, or
+    None for a sample that failed) -> folder. Words given by name change run.json."""
+
+    def write(
+        name: str,
+        predict: Predict,
+        *,
+        task: str = "vqa/toybox",
+        model: str | None = None,
+        limit: int | None = None,
+        dtype: str = "float32",
+        **changes: Any,
+    ) -> Path:
+        from harness.registry import find_task, load_attribute
+        from harness.score import report, score, write_rows
+        from harness.store import Record, append, write_json
+
+        task_spec, data_spec = find_task(task)
+        code = load_attribute(task_spec.load)
+        dataset = load_attribute(data_spec.load)(None, "test")
+        samples = list(dataset.samples[:limit])
+        records = {}
+        for number, sample in enumerate(samples):
+            prediction = predict(number, sample)
+            reason = "it failed" if prediction is None else code.invalid(prediction)
+            records[sample.id] = Record(sample.id, sample.group, prediction, reason is None, reason)
+        scored = score(code, dataset, samples, records, task_spec.breakdowns)
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        with (folder / "samples.jsonl").open("ab") as log:
+            append(log, list(records.values()))
+        write_rows(folder / "rows.parquet", scored, records)
+        data = {"dataset": dataset.name, "split": "test", "sha256": dataset.sha256}
+        groups = len({sample.group for sample in samples})
+        result: Json = {
+            "schema": 1,
+            "status": "failed" if scored.coverage.failed else "complete",
+            "task": task_spec.name,
+            "data": {**data, "n": len(samples), "groups": groups, "notes": []},
+            "model": {"name": model or name, "weights_sha256": None, "parameters": 1234},
+            "request": {"rules": {}, "data_dir": None},
+            "started_at": "2024-01-01T00:00:00Z",
+            "device": "cpu",
+            "timing": {"predict_seconds": 2.0, "total_seconds": 3.0, "resumed": False},
+            **report(task_spec, dataset, scored, dtype),
+            **changes,
+        }
+        write_json(folder / "run.json", result)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def answer_some() -> Callable[..., Predict]:
+    """Answers to questions of which this share, spread evenly, is right: others by `shift`."""
+
+    def some(share: float, shift: int = 0) -> Predict:
+        def answer(number: int, sample: Sample) -> Json:
+            answers = list(sample.target.answers)
+            right = max(sorted(set(answers)), key=answers.count)
+            return {
+                "answer": right if (number * 37 + shift) % 100 < 100 * share else "no such thing"
+            }
+
+        return answer
+
+    return some
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +158,30 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert not wrong
+
+
+@pytest.fixture
+def accessible(open_page: Callable[..., Page]) -> Callable[..., None]:
+    """Fails where axe-core finds anything serious or critical in a page, light and dark: (path,
+    root=its folder, width=1280). Skips, with the reason, where axe-core is not there."""
+    path = Path(os.environ.get(AXE, "node_modules/axe-core/axe.min.js"))
+    if not path.is_file():
+        pytest.skip(f"no axe-core: npm pack axe-core, and its axe.min.js named in {AXE}")
+    source = path.read_text(encoding="utf-8")
+
+    def check(path: Path, root: Path | None = None, width: int = 1280) -> None:
+        for scheme in ("light", "dark"):
+            page = open_page(path, root, width, scheme)
+            for summary in page.locator("details > summary").all():
+                summary.click()
+            page.evaluate(source)
+            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            grave = [
+                (one["id"], one["impact"], node["target"], node.get("failureSummary"))
+                for one in found["violations"]
+                if one["impact"] in ("serious", "critical")
+                for node in one["nodes"]
+            ]
+            assert not grave, (scheme, grave[:5])
+
+    return check

@@ -129,6 +129,7 @@ def saved_run(small_toybox: None, tmp_path: Path) -> Callable[..., Path]:
         rules: Mapping[str, str] | None = None,
         dtype: str = "float32",
         backwards: bool = False,
+        data_dir: Path | None = None,
         **changes: Any,
     ) -> Path:
         from harness.registry import find_task, load_attribute
@@ -137,7 +138,7 @@ def saved_run(small_toybox: None, tmp_path: Path) -> Callable[..., Path]:
 
         task_spec, data_spec = find_task(task)
         code = load_attribute(task_spec.load)
-        dataset = load_attribute(data_spec.load)(None, split)
+        dataset = load_attribute(data_spec.load)(data_dir, split)
         samples = list(dataset.samples[:limit])
         given = {sample.id: predict(number, sample) for number, sample in enumerate(samples)}
         if backwards:
@@ -160,7 +161,11 @@ def saved_run(small_toybox: None, tmp_path: Path) -> Callable[..., Path]:
             "task": task_spec.name,
             "data": {**data, "n": len(samples), "notes": []},
             "model": {"name": model, "weights_sha256": None, "parameters": 0},
-            "request": {"rules": dict(rules or {}), "data_dir": None, "output": str(tmp_path)},
+            "request": {
+                "rules": dict(rules or {}),
+                "data_dir": None if data_dir is None else str(data_dir),
+                "output": str(tmp_path),
+            },
             "started_at": "2024-01-01T00:00:00Z",
             **report(task_spec, dataset, scored, dtype),
             **changes,

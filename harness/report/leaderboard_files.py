@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .leaderboard import Control, Leaderboard, Row, Table, TaskBoard
-from .pages import count, interval, number, signed
+from .pages import count, interval, number, signed, well_formed
 from .published import Published
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ _CONTROLS = ("shuffled", "blind")
 
 def records(board: Leaderboard) -> Iterator[dict[str, Any]]:
     """A flat record for each row: tables in order, then a task's unfinished runs."""
+    for record in _records(board):
+        yield {k: well_formed(v) if isinstance(v, str) else v for k, v in record.items()}
+
+
+def _records(board: Leaderboard) -> Iterator[dict[str, Any]]:
     for task in board.tasks:
         for number_of, table in enumerate(task.tables, start=1):
             for row in table.rows:

@@ -42,9 +42,14 @@ def write_page(path: Path, template: str, *, root: str = "", **values: Any) -> N
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8; half a surrogate pair, which a model may write and UTF-8 has not, becomes U+FFFD."""
+    """UTF-8, `text` well-formed or not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode())
+    path.write_bytes(well_formed(text).encode())
+
+
+def well_formed(text: str) -> str:
+    """Half a surrogate pair, which a model may write and UTF-8 has not, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def write_assets(folder: Path) -> None:

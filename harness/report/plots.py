@@ -157,6 +157,8 @@ def _draw_marks(axes: Axes, marks: Sequence[Mark], narrow: bool) -> None:
         for value in mark.beside:
             axes.plot(
                 *([value], [y]),
+                color=_VARIABLES["muted"],
+                linestyle="none",
                 marker="o",
                 markersize=6,
                 markerfacecolor=_VARIABLES["surface"],
@@ -164,7 +166,15 @@ def _draw_marks(axes: Axes, marks: Sequence[Mark], narrow: bool) -> None:
                 markeredgewidth=1.5,
                 clip_on=False,
             )
-        axes.plot([mark.value], [y], marker="o", markersize=7, color=colour, clip_on=False)
+        axes.plot(
+            [mark.value],
+            [y],
+            linestyle="none",
+            marker="o",
+            markersize=7,
+            color=colour,
+            clip_on=False,
+        )
         if narrow:
             axes.annotate(
                 _shown(mark.name, 44),

@@ -189,16 +189,18 @@
         second ? predicted(second[0], place, second[1], second[0].name) : null,
         make("p", { class: "id small muted" }, make("bdi", { class: "mono", text: asked.id })),
       ),
-      make("div", { class: "scores" }, scoreBadge(run, said, metric),
+      make("div", { class: "scores" }, named(scoreBadge(run, said, metric), second && run.model),
         second ? otherScore(run, second, metric) : null),
     );
+  };
+  const named = (badge, name) => {
+    if (badge && name) badge.prepend(make("span", { class: "by" }, make("bdi", { text: name })));
+    return badge;
   };
   const otherScore = (run, [other, said], metric) => {
     const name = (run.metrics[metric] || {}).name;
     const same = other.metrics.findIndex((one) => one.name === name);
-    const badge = same < 0 ? null : scoreBadge(other, said, same);
-    if (badge) badge.prepend(make("span", { class: "by" }, make("bdi", { text: other.name })));
-    return badge;
+    return same < 0 ? null : named(scoreBadge(other, said, same), other.name);
   };
 
   // ---------------------------------------------------------------- where the model looked
@@ -233,7 +235,7 @@
     const svg = overlay(across, rows, "attention");
     const most = Math.max(...alphas, 1e-9);
     alphas.forEach((alpha, cell) => svg.append(draw("rect", {
-      x: cell % across, y: Math.floor(cell / across), width: 1.02, height: 1.02,
+      x: cell % across, y: Math.floor(cell / across), width: 1, height: 1,
       "fill-opacity": (0.8 * (1 - alpha / most)).toFixed(3), class: "veil",
     })));
     frame.querySelector(".attention")?.remove();
@@ -390,15 +392,16 @@
   };
 
   let current = null;
-  explorer.open = async (run, place, order) => {
+  explorer.open = async (run, place, order, second) => {
     if (place === null || !(place >= 0 && place < run.samples)) {
       current = null;
       if (dialog.open) dialog.close();
       return;
     }
     current = place;
-    const [asked, said, more] = await Promise.all([
+    const [asked, said, more, theirs] = await Promise.all([
       explorer.asked_of(run, place), explorer.said_of(run, place), explorer.more_of(run, place),
+      second && explorer.said_of(second, place),
     ]);
     if (current !== place) return;
     const at = order.indexOf(place);
@@ -421,8 +424,9 @@
         make("div", { class: "seen" }, seen, ...looking),
         make(
           "div", { class: "told" },
-          make("h3", { text: "Asked" }), lines(asked.lines, Infinity),
-          make("h3", { text: "Predicted" }), predicted(run, place, said, ""), facts(run, said),
+          make("h3", { text: "In the data" }), lines(asked.lines, Infinity),
+          make("h3", { text: "Predicted" }), predicted(run, place, said, second ? run.model : ""), facts(run, said),
+          ...(second ? [predicted(second, place, theirs, second.name), facts(second, theirs)] : []),
           tagsOf(run, place),
           said.logged ? make("details", {}, make("summary", { text: "As it was logged" }),
             make("pre", { class: "mono said", tabindex: "0", text: said.logged })) : null,

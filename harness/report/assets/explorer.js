@@ -241,30 +241,35 @@
 
   // ---------------------------------------------------------------- the form
 
-  const field = (label, name, options, value) => make(
-    "label", {}, label,
-    make("select", { name }, ...options.map(([key, text]) => make(
-      "option", { value: key, text, selected: key === value },
-    ))),
-  );
+  let fields = 0;
+  const field = (label, name, options, value) => {
+    fields += 1;
+    const id = `field-${fields}`;
+    return make(
+      "div", { class: "field" }, make("label", { for: id, text: label }),
+      make("select", { name, id }, ...options.map(([key, text]) => make(
+        "option", { value: key, text, selected: key === value },
+      ))),
+    );
+  };
   const form = document.getElementById("tools");
   // "" is any, "-" none, "=x" the value x, whatever it is
   const anyOf = (values) => [["", "any"], ...values.map((value) => [`=${value}`, value])];
 
   const drawForm = () => {
     const metric = run.metrics[Number(state.metric)];
-    const fields = [];
+    const all = [];
     const sorts = [];
     if (metric) sorts.push(["worst", "worst first"], ["best", "best first"]);
     if (metric && state.with) sorts.push(["apart", "farthest apart first"]);
     sorts.push(["data", "as in the data"]);
-    fields.push(field("Order", "sort", sorts, metric ? state.sort : "data"));
+    all.push(field("Order", "sort", sorts, metric ? state.sort : "data"));
     if (run.metrics.length > 1) {
       const names = run.metrics.map((one, number) => [String(number), one.name]);
-      fields.push(field("Score", "metric", names, state.metric));
+      all.push(field("Score", "metric", names, state.metric));
     }
     if (metric && plain(metric)) {
-      fields.push(field("Result", "score", [["", "any"], ...KINDS.map((kind) => [kind, kind])], state.score));
+      all.push(field("Result", "score", [["", "any"], ...KINDS.map((kind) => [kind, kind])], state.score));
     }
     if (run.status) {
       const there = STATUS.filter((_, code) => run.status.codes.includes(code));
@@ -272,30 +277,30 @@
         const code = STATUS.indexOf(name);
         return [name, `${name} (${counted(run.status.codes.reduce((n, c) => n + (c === code), 0))})`];
       });
-      fields.push(field("Coverage", "status", [["", "any"], ...counts], state.status));
+      all.push(field("Coverage", "status", [["", "any"], ...counts], state.status));
     }
     for (const column of run.tags) {
       if (column.values.length < 2 && !column.codes.includes(0)) continue;
       const options = anyOf(column.values);
       if (column.codes.includes(0)) options.push(["-", "(none)"]);
-      fields.push(field(
+      all.push(field(
         spaced(column.name), `tag.${column.name}`, options, state.tags[column.name] ?? "",
       ));
     }
     if (run.others.length) {
       const names = run.others.map((one) => [one.key, one.name]);
-      fields.push(field("Compare with", "with", [["", "no other run"], ...names], state.with));
+      all.push(field("Compare with", "with", [["", "no other run"], ...names], state.with));
     }
     if (state.with) {
       const ways = [["", "anywhere"], ["predictions", "predictions differ"]];
       if (metric) {
         ways.push(["scores", "scores differ"], ["better", "this one is better"], ["worse", "the other is better"]);
       }
-      fields.push(field("Show where", "differ", ways, state.differ));
+      all.push(field("Show where", "differ", ways, state.differ));
     }
-    fields.push(make("button", { type: "reset", text: "Reset" }));
+    all.push(make("button", { type: "reset", text: "Reset" }));
     const focused = form.contains(document.activeElement) ? document.activeElement.name : "";
-    form.replaceChildren(...fields);
+    form.replaceChildren(...all);
     form.hidden = false;
     if (focused && form.elements[focused]) form.elements[focused].focus();
   };
@@ -328,6 +333,12 @@
   const legend = document.getElementById("legend");
   let turn = 0; // a page that comes late does not replace a newer one
 
+  // the run that this one is shown beside, if it is
+  const besides = async () => {
+    const other = run.others.find((one) => one.key === state.with);
+    return other ? { ...(await otherRun(other)), name: other.name } : null;
+  };
+
   const drawList = async () => {
     turn += 1;
     const mine = turn;
@@ -336,8 +347,7 @@
     const last = Math.max(1, Math.ceil(order.length / PAGE));
     const page = Math.min(Math.max(1, Number.parseInt(state.page, 10) || 1), last);
     const places = order.slice((page - 1) * PAGE, page * PAGE);
-    const other = run.others.find((one) => one.key === state.with);
-    const second = other ? { ...(await otherRun(other)), name: other.name } : null;
+    const second = await besides();
     const metric = Number(state.metric);
     const cards = await Promise.all(places.map(async (place) => explorer.card(
       run, place, await explorer.asked_of(run, place), await explorer.said_of(run, place), metric,
@@ -389,7 +399,8 @@
         drawForm();
         await drawList();
       }
-      await explorer.open(run, state.open === null ? null : Number(state.open), order, Number(state.metric));
+      await explorer.open(run, state.open === null ? null : Number(state.open), order, await besides());
+      home.dataset.view = location.hash.slice(1);
     } catch (error) {
       status.textContent = `This cannot be shown: ${error.message}`;
       home.setAttribute("aria-busy", "false");

@@ -1,0 +1,176 @@
+"""How long the explorer of a large run takes to be built, how much memory, how soon its first page
+is there, and how large the largest page is. Run it with:
+
+    python scripts/bench_report.py [--samples 100000] [--pages 40]
+
+The data are made up in the official layout of VQA v2, without pictures: thumbnails are excluded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+_ANSWERS = ["yes", "no", "2", "1", "white", "black", "red", "man", "frisbee", "on the table"]
+_KINDS = [f"what is the kind {number}" for number in range(65)]  # as many as VQA v2 has
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A page: until it stood there, the files that it needed but for thumbnails, its cards."""
+
+    seconds: float
+    bytes: int
+    cards: int
+
+
+# ---------------------------------------------------------------- made-up data
+
+
+def write_questions(folder: Path, count: int) -> Path:
+    """So many questions, five a picture, with ten answers each, in VQA v2's two files of val."""
+    chance = random.Random(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    asked, annotated = [], []
+    for number in range(count):
+        both = {"question_id": number, "image_id": number // 5}
+        words = chance.choices(["the", "man", "what", "colour", "holding", "left"], k=9)
+        asked.append(both | {"question": f"{' '.join(words)}?"})
+        usual = chance.choice(_ANSWERS)
+        given = [usual if chance.random() < 0.7 else chance.choice(_ANSWERS) for _ in range(10)]
+        annotated.append(
+            both
+            | {
+                "question_type": chance.choice(_KINDS),
+                "answer_type": chance.choice(["yes/no", "number", "other"]),
+                "multiple_choice_answer": usual,
+                "answers": [{"answer": answer, "answer_id": i} for i, answer in enumerate(given)],
+            }
+        )
+    questions = folder / "v2_OpenEnded_mscoco_val2014_questions.json"
+    questions.write_text(json.dumps({"questions": asked}), encoding="utf-8")
+    annotations = folder / "v2_mscoco_val2014_annotations.json"
+    annotations.write_text(json.dumps({"annotations": annotated}), encoding="utf-8")
+    return folder
+
+
+def write_run(folder: Path, data: Path, count: int) -> Path:
+    """A scored run of random answers over them."""
+    from harness.rescore import ScoreRequest, score_predictions
+
+    chance = random.Random(1)
+    predictions = folder / "answers.jsonl"
+    with predictions.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            answer = {"answer": chance.choice(_ANSWERS), "confidence": round(chance.random(), 6)}
+            file.write(json.dumps({"id": str(number), "prediction": answer}) + "\n")
+    request = ScoreRequest(
+        predictions, "vqa/vqav2", name="random", split="val", data_dir=data, output=folder / "runs"
+    )
+    return score_predictions(request).path
+
+
+# ---------------------------------------------------------------- what is measured
+
+
+def build(run: Path) -> dict[str, Any]:
+    """Builds the page in a process of its own: its path, seconds, and peak memory in MiB."""
+    code = (
+        "import json, resource, sys, time\n"
+        "from pathlib import Path\n"
+        "began = time.perf_counter()\n"
+        "from harness.report.explorer import write_alone\n"
+        "page = write_alone(Path(sys.argv[1]))\n"
+        "seconds = time.perf_counter() - began\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(json.dumps({'page': str(page), 'seconds': seconds, 'mib': peak.ru_maxrss / 1024,\n"
+        "                  'cpu_seconds': peak.ru_utime + peak.ru_stime}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run)], check=True, capture_output=True, text=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def measure(browser: Any, path: Path, views: Sequence[str]) -> list[Opened]:
+    """Opens the page at each of these views, the part of an address after "#", anew."""
+    return list(_measured(browser, path, views))
+
+
+def _measured(browser: Any, path: Path, views: Sequence[str]) -> Iterator[Opened]:
+    for view in views:
+        page = browser.new_page()
+        files: set[Path] = set()
+        page.on("request", lambda request, files=files: files.add(_file(request.url)))
+        began = time.perf_counter()
+        page.goto(f"{path.resolve().as_uri()}#{view}")
+        page.wait_for_selector("#explorer[data-ready]")
+        seconds = time.perf_counter() - began
+        needed = [file for file in files if file.is_file() and file.suffix != ".webp"]
+        cards = page.locator("#list > li").count()
+        yield Opened(seconds, sum(file.stat().st_size for file in needed), cards)
+        page.close()
+
+
+def _file(url: str) -> Path:
+    return Path(unquote(urlparse(url).path))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--samples", type=int, default=100_000)
+    parser.add_argument("--pages", type=int, default=40, help="how many pages are opened")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        print(f"{arguments.samples:,} questions are made up and scored ...", file=sys.stderr)
+        data = write_questions(folder / "data", arguments.samples)
+        run = write_run(folder, data, arguments.samples)
+        built = build(run)
+        print(f"built      {built['seconds']:.1f} s ({built['cpu_seconds']:.1f} s of CPU)")
+        print(f"memory     {built['mib']:,.0f} MiB at most")
+        files = [path for path in Path(built["page"]).parent.rglob("*") if path.is_file()]
+        total = sum(path.stat().st_size for path in files)
+        print(f"on disk    {len(files):,} files, {total / 1e6:.1f} MB")
+        _open_pages(Path(built["page"]), arguments.samples, arguments.pages)
+
+
+def _open_pages(path: Path, samples: int, count: int) -> None:
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if found is None:
+        print("no Chromium on the path: no page was opened")
+        return
+    chance = random.Random(2)
+    last = -(-samples // 50)
+    orders = ["worst", "best", "data"]
+    views = [f"sort={orders[i % 3]}&page={chance.randint(1, last)}" for i in range(count)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        measure(browser, path, [""])  # the browser's own start is not the page's
+        first = measure(browser, path, [""] * 5)
+        others = measure(browser, path, views)
+        browser.close()
+    seconds = sorted(one.seconds for one in first)
+    print(f"first page {seconds[2]:.2f} s (of 5: {seconds[0]:.2f} to {seconds[-1]:.2f})")
+    print(f"           {first[0].bytes / 1e6:.2f} MB")
+    largest = max(others, key=lambda one: one.bytes)
+    slowest = max(one.seconds for one in others)
+    print(f"largest    {largest.bytes / 1e6:.2f} MB of {count} pages, the slowest {slowest:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -34,56 +34,16 @@ Predict = Callable[[int, Sample], Json | None]
 
 
 @pytest.fixture
-def write_run(small_toybox: None, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a run folder below tmp_path/runs: (name, predict(number, sample) -> prediction, or
-    None for a sample that failed) -> folder. Words given by name change run.json."""
+def write_run(saved_run: Callable[..., Path]) -> Callable[..., Path]:
+    """As saved_run, below tmp_path/runs, of a model of the run's name, with what else an evaluation
+    says of itself."""
 
-    def write(
-        name: str,
-        predict: Predict,
-        *,
-        task: str = "vqa/toybox",
-        model: str | None = None,
-        limit: int | None = None,
-        dtype: str = "float32",
-        **changes: Any,
-    ) -> Path:
-        from harness.registry import find_task, load_attribute
-        from harness.score import report, score, write_rows
-        from harness.store import Record, append, write_json
-
-        task_spec, data_spec = find_task(task)
-        code = load_attribute(task_spec.load)
-        dataset = load_attribute(data_spec.load)(None, "test")
-        samples = list(dataset.samples[:limit])
-        records = {}
-        for number, sample in enumerate(samples):
-            prediction = predict(number, sample)
-            reason = "it failed" if prediction is None else code.invalid(prediction)
-            records[sample.id] = Record(sample.id, sample.group, prediction, reason is None, reason)
-        scored = score(code, dataset, samples, records, task_spec.breakdowns)
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        with (folder / "samples.jsonl").open("ab") as log:
-            append(log, list(records.values()))
-        write_rows(folder / "rows.parquet", scored, records)
-        data = {"dataset": dataset.name, "split": "test", "sha256": dataset.sha256}
-        groups = len({sample.group for sample in samples})
-        result: Json = {
-            "schema": 1,
-            "status": "failed" if scored.coverage.failed else "complete",
-            "task": task_spec.name,
-            "data": {**data, "n": len(samples), "groups": groups, "notes": []},
-            "model": {"name": model or name, "weights_sha256": None, "parameters": 1234},
-            "request": {"rules": {}, "data_dir": None},
-            "started_at": "2024-01-01T00:00:00Z",
-            "device": "cpu",
-            "timing": {"predict_seconds": 2.0, "total_seconds": 3.0, "resumed": False},
-            **report(task_spec, dataset, scored, dtype),
-            **changes,
-        }
-        write_json(folder / "run.json", result)
-        return folder
+    def write(name: str, predict: Predict, **changes: Any) -> Path:
+        timing = {"predict_seconds": 2.0, "total_seconds": 3.0, "resumed": False}
+        return saved_run(
+            *(f"runs/{name}", predict),
+            **({"model": name, "device": "cpu", "timing": timing} | changes),
+        )
 
     return write
 
@@ -175,7 +135,9 @@ def accessible(open_page: Callable[..., Page]) -> Callable[..., None]:
             for summary in page.locator("details > summary").all():
                 summary.click()
             page.evaluate(source)
-            found = page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
+            found = page.evaluate(
+                "axe.run(document, {preload: false, resultTypes: ['violations']})"
+            )
             grave = [
                 (one["id"], one["impact"], node["target"], node.get("failureSummary"))
                 for one in found["violations"]

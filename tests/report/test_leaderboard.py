@@ -227,7 +227,9 @@ HOSTILE = '<script>alert(1)</script>|`x`\n# \u202e"quoted" \U0001f600'
 def test_every_form_holds_the_same_rows(
     write_run: Write, answer_some: Some, tmp_path: Path
 ) -> None:
-    write_run("a", answer_some(0.9), limit=100, controls=controls(0.5))
+    path = write_run("a", answer_some(0.9), limit=100, controls=controls(0.5)) / "run.json"
+    model = {"name": "a", "weights_sha256": "ab", "parameters": 1234}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": model}))
     write_run("b", answer_some(0.2), limit=100, model=HOSTILE)
     found = board(tmp_path)
     frame = leaderboard([tmp_path])

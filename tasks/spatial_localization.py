@@ -64,9 +64,7 @@ class SpatialLocalizationTask:
         return Shown([("expression", sample.input.text)], boxes=[("right", sample.target.box)])
 
     def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
-        box = cast(Box | None, parse_box(prediction["box"]))
-        if box is None:
-            return Shown([("box", "none")])
+        box = cast(Box, parse_box(prediction["box"]))
         return Shown([("box", ", ".join(f"{x:.4g}" for x in box))], boxes=[("predicted", box)])
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .leaderboard import Control, Leaderboard, Row, Table, TaskBoard
-from .pages import count, interval, number, signed, well_formed
+from .pages import count, interval, number, rate, signed, signed_interval, well_formed
 from .published import Published
 
 if TYPE_CHECKING:
@@ -180,18 +180,6 @@ def _table_json(table: Table, number_of: int) -> Json:
 
 # ---------------------------------------------------------------- Markdown
 
-_HEADINGS = (
-    ("rank", "---:"),
-    ("model", "---"),
-    ("score", "---:"),
-    ("95% interval", "---:"),
-    ("gain over shuffled", "---:"),
-    ("gain over blind", "---:"),
-    ("coverage", "---:"),
-    ("parameters", "---:"),
-    ("samples/s", "---:"),
-)
-
 
 def as_markdown(board: Leaderboard, published: Sequence[Published]) -> str:
     """GitHub's Markdown; whatever models are called stands in it as text."""
@@ -212,8 +200,8 @@ def as_markdown(board: Leaderboard, published: Sequence[Published]) -> str:
 _READING = (
     "Rank: 1 + the number of models that are significantly better on the same samples (paired "
     "permutation test of the primary metric, p < .05 after Holm over the table's pairs). Models "
-    "that share a rank cannot be told apart. Gains: the model minus itself with another sample's "
-    "picture (shuffled) or the mean picture (blind)."
+    "that share a rank cannot be told apart. Over shuffled, over blind: the model minus itself "
+    "with another sample's picture, and with the mean picture. In brackets: 95% intervals."
 )
 
 
@@ -221,41 +209,53 @@ def _markdown_table(table: Table) -> Iterator[str]:
     about = f" about {table.groups:,} visuals" if table.groups else ""
     yield (
         f"{_text(table.metric)} on {_text(table.split)}, {table.n:,} samples{about}, data "
-        f"`{_text(table.sha256[:12])}`"
+        f"{_code(table.sha256[:12])}"
     )
     yield ""
     if table.differs:
         yield f"Not comparable with the table above: {_text('; '.join(table.differs))}"
         yield ""
-    yield "| " + " | ".join(name for name, _ in _HEADINGS) + " |"
-    yield "| " + " | ".join(rule for _, rule in _HEADINGS) + " |"
+    controls = _shown_controls(table)
+    over = [f"over {_text(name)}" for name in controls]
+    headings = ("rank", "model", "score", *over, "coverage", "parameters", "samples/s")
+    yield _line(headings)
+    yield _line("---" if name == "model" else "---:" for name in headings)
     for row in table.standing("ranked", "floor", "ceiling"):
-        yield "| " + " | ".join(_markdown_cells(row, table)) + " |"
+        yield _line(_markdown_cells(row, table, controls))
     yield ""
-    for row in table.rows:
-        for warning in row.warnings:
-            yield f"- {_text(row.model)}: {_text(warning)}"
-    for note in table.ranking.notes:
-        yield f"- {_text(note)}"
-    yield ""
-    yield f"Signature: `{_text(table.signature).replace('`', '')}`"
+    said = [
+        f"- {_text(row.model)}: {_text(warning)}" for row in table.rows for warning in row.warnings
+    ]
+    said += [f"- {_text(note)}" for note in table.ranking.notes]
+    if said:
+        yield from (*said, "")
+    yield f"Signature: {_code(table.signature)}"
     yield ""
 
 
-def _markdown_cells(row: Row, table: Table) -> Iterator[str]:
+def _shown_controls(table: Table) -> list[str]:
+    """The controls that some model of the table has."""
+    rows = table.standing("ranked")
+    found = {name: None for row in rows for name, c in row.controls.items() if c.gain is not None}
+    return sorted(found, key=lambda name: name not in _CONTROLS)
+
+
+def _markdown_cells(row: Row, table: Table, controls: Sequence[str]) -> Iterator[str]:
     percent = table.percent
     yield str(row.rank) if row.rank else row.standing
     yield _text(row.model)
-    yield number(row.value, percent)
-    yield interval(row.ci95, percent)
-    for name in _CONTROLS:
+    yield f"{number(row.value, percent)} ({interval(row.ci95, percent)})"
+    for name in controls:
         control = row.controls.get(name)
-        gain = "" if control is None or control.gain is None else signed(control.gain, percent)
-        yield gain
+        if control is None or control.gain is None:
+            yield ""
+        else:
+            between = f" ({signed_interval(control.ci95, percent)})" if control.ci95 else ""
+            yield signed(control.gain, percent) + between
     scored = row.coverage.get("scored")
     yield "" if scored is None else f"{count(scored)} of {count(table.n)}"
     yield "" if row.parameters is None else count(row.parameters)
-    yield "" if row.samples_per_second is None else count(row.samples_per_second)
+    yield "" if row.samples_per_second is None else rate(row.samples_per_second)
 
 
 def _markdown_unranked(task: TaskBoard) -> Iterator[str]:
@@ -281,13 +281,22 @@ def _markdown_published(published: Sequence[Published]) -> Iterator[str]:
         "made by harness, and never ranked."
     )
     yield ""
-    yield "| task | split | model | metric | result | seen in |"
-    yield "| --- | --- | --- | --- | ---: | --- |"
+    yield _line(("task", "split", "model", "metric", "result", "seen in"))
+    yield _line(("---", "---", "---", "---", "---:", "---"))
     for one in published:
         model = f"{one.model}, {one.note}" if one.note else one.model
         cells = (one.task, one.split, model, one.metric, one.value, one.source)
-        yield "| " + " | ".join(_text(cell) for cell in cells) + " |"
+        yield _line(_text(cell) for cell in cells)
     yield ""
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(words: str) -> str:
+    """Text as code, on one line and outside tables."""
+    return "`" + " ".join(words.replace("`", "'").split()) + "`"
 
 
 def _text(words: str) -> str:

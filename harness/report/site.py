@@ -51,6 +51,7 @@ def write_report(
     BadInput where there is no run or the folder cannot be written."""
     said = stage or (lambda what, done, total: None)
     collection = collect(paths)
+    _keep_apart(collection.runs, folder)
     board = leaderboard_from(collection, seed)
     try:
         write_assets(folder)
@@ -68,6 +69,17 @@ def write_report(
         pairs = _write_pairs(board, folder, links, sources, seed, said)
     _write_leaderboard(board, folder, links, pairs)
     return Written(folder / "index.html", len(links), len(pairs), failed)
+
+
+def _keep_apart(runs: Sequence[Collected], folder: Path) -> None:
+    """BadInput if the pages of runs would lie among the runs themselves."""
+    pages = (folder / "runs").resolve()
+    for one in runs:
+        if one.run.path.resolve().is_relative_to(pages):
+            raise BadInput(
+                f"{folder}: the report's pages would lie among the runs in {folder / 'runs'}; give "
+                "another folder with -o"
+            )
 
 
 def _write_leaderboard(

@@ -183,6 +183,9 @@ def test_the_command_says_what_it_wrote(
     ]
     done = cli("report", "runs", "-o", "out", "--json")
     assert json.loads(done.stdout)["runs"] == 1
+    done = cli("report", "runs", "-o", ".")
+    assert done.returncode == 2
+    assert "among the runs" in done.stderr
     (tmp_path / "file").write_text("")
     done = cli("report", "runs", "-o", "file")
     assert done.returncode == 2

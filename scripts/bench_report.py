@@ -9,6 +9,7 @@ The data are made up in the official layout of VQA v2, without pictures: thumbna
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import shutil
@@ -65,41 +66,97 @@ def write_questions(folder: Path, count: int) -> Path:
     return folder
 
 
-def write_run(folder: Path, data: Path, count: int) -> Path:
-    """A scored run of random answers over them."""
-    from harness.rescore import ScoreRequest, score_predictions
+def write_run(run: Path, data: Path, count: int, seed: int) -> Path:
+    """A run folder of random answers over them, with the rows of its metrics and without intervals,
+    which take minutes and which no page of samples needs."""
+    import numpy as np
+    import pandas as pd
 
-    chance = random.Random(1)
-    predictions = folder / "answers.jsonl"
-    with predictions.open("w", encoding="utf-8") as file:
-        for number in range(count):
-            answer = {"answer": chance.choice(_ANSWERS), "confidence": round(chance.random(), 6)}
-            file.write(json.dumps({"id": str(number), "prediction": answer}) + "\n")
-    request = ScoreRequest(
-        predictions, "vqa/vqav2", name="random", split="val", data_dir=data, output=folder / "runs"
+    from harness.registry import find_task, load_attribute
+    from harness.store import SCHEMA, Record, append, write_json
+
+    task_spec, data_spec = find_task("vqa/vqav2")
+    dataset = load_attribute(data_spec.load)(data, "val")
+    chance = random.Random(seed)
+    records = [
+        Record(
+            *(sample.id, sample.group),
+            {"answer": chance.choice(_ANSWERS), "confidence": round(chance.random(), 6)},
+        )
+        for sample in dataset.samples
+    ]
+    run.mkdir()
+    with (run / "samples.jsonl").open("wb") as log:
+        append(log, records)
+    columns: dict[str, Any] = {
+        "id": [sample.id for sample in dataset.samples],
+        "group": [sample.group for sample in dataset.samples],
+        "valid": True,
+        "tag:answer_type": [sample.tags["answer_type"] for sample in dataset.samples],
+        "tag:question_type": [sample.tags["question_type"] for sample in dataset.samples],
+    }
+    entries: dict[str, Any] = {}
+    for metric in load_attribute(task_spec.load).metrics(dataset, {}):
+        predictions = [record.prediction for record in records]
+        rows = metric.rows(predictions, [sample.target for sample in dataset.samples])
+        columns |= {f"{metric.name}.{i}": rows[:, i] for i in range(rows.shape[1])}
+        entries[metric.name] = {
+            "value": float(np.mean(metric.aggregate(rows))),
+            "ci95": None,
+            "n": count,
+            "percent": True,
+            "signature": f"metric:{metric.name}|variant:{metric.variant}",
+        }
+    pd.DataFrame(columns).to_parquet(run / "rows.parquet", index=False)
+    about = {"dataset": "vqav2", "split": "val", "sha256": dataset.sha256, "n": count}
+    write_json(
+        run / "run.json",
+        {
+            "schema": SCHEMA,
+            "status": "complete",
+            "task": "vqa",
+            "data": about,
+            "model": {"name": "random"},
+            "primary": "accuracy",
+            "metrics": entries,
+            "coverage": {"scored": count, "missing": 0, "failed": 0, "invalid": 0},
+            "request": {"data_dir": str(data)},
+        },
     )
-    return score_predictions(request).path
+    return run
 
 
 # ---------------------------------------------------------------- what is measured
 
 
-def build(run: Path) -> dict[str, Any]:
-    """Builds the page in a process of its own: its path, seconds, and peak memory in MiB."""
-    code = (
-        "import json, resource, sys, time\n"
-        "from pathlib import Path\n"
-        "began = time.perf_counter()\n"
-        "from harness.report.explorer import write_alone\n"
-        "page = write_alone(Path(sys.argv[1]))\n"
-        "seconds = time.perf_counter() - began\n"
-        "peak = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(json.dumps({'page': str(page), 'seconds': seconds, 'mib': peak.ru_maxrss / 1024,\n"
-        "                  'cpu_seconds': peak.ru_utime + peak.ru_stime}))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(run)], check=True, capture_output=True, text=True
-    )
+_BUILD = """
+import json, resource, sys, time
+from pathlib import Path
+began = time.perf_counter()
+from harness.report import explorer, pages
+from harness.saved import read_run
+root, *runs = map(Path, sys.argv[1:])
+pages.write_assets(root)
+read = [read_run(run) for run in runs]
+homes = [root / "runs" / run.name for run in runs]
+page = explorer.write(read[0], homes[0], root=root, others=[(read[1], homes[1])])
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({
+    "page": str(page),
+    "seconds": seconds,
+    "cpu_seconds": peak.ru_utime + peak.ru_stime,
+    "mib": peak.ru_maxrss / 1024,
+}))
+explorer.write(read[1], homes[1], root=root)  # to be shown beside, not measured
+"""
+
+
+def build(root: Path, first: Path, other: Path) -> dict[str, Any]:
+    """Builds the page of the first run in a process of its own: its path, seconds and peak memory
+    in MiB; then the other's."""
+    command = [sys.executable, "-c", _BUILD, str(root), str(first), str(other)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -135,15 +192,16 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        print(f"{arguments.samples:,} questions are made up and scored ...", file=sys.stderr)
+        print(f"{arguments.samples:,} questions are made up ...", file=sys.stderr)
         data = write_questions(folder / "data", arguments.samples)
-        run = write_run(folder, data, arguments.samples)
-        built = build(run)
+        runs = [write_run(folder / n, data, arguments.samples, int(n)) for n in ("1", "2")]
+        built = build(folder / "site", *runs)
         print(f"built      {built['seconds']:.1f} s ({built['cpu_seconds']:.1f} s of CPU)")
         print(f"memory     {built['mib']:,.0f} MiB at most")
-        files = [path for path in Path(built["page"]).parent.rglob("*") if path.is_file()]
-        total = sum(path.stat().st_size for path in files)
-        print(f"on disk    {len(files):,} files, {total / 1e6:.1f} MB")
+        site = folder / "site"
+        own = [*(site / "runs" / "1").rglob("*.*"), *(site / "asked").rglob("*.*")]
+        total = sum(path.stat().st_size for path in own)
+        print(f"on disk    {len(own):,} files, {total / 1e6:.1f} MB")
         _open_pages(Path(built["page"]), arguments.samples, arguments.pages)
 
 
@@ -163,13 +221,20 @@ def _open_pages(path: Path, samples: int, count: int) -> None:
         measure(browser, path, [""])  # the browser's own start is not the page's
         first = measure(browser, path, [""] * 5)
         others = measure(browser, path, views)
+        key = hashlib.sha256(b"runs/2").hexdigest()[:12]
+        beside = [f"with={key}&differ=predictions&{view}" for view in views]
+        both = measure(browser, path, beside)
         browser.close()
     seconds = sorted(one.seconds for one in first)
     print(f"first page {seconds[2]:.2f} s (of 5: {seconds[0]:.2f} to {seconds[-1]:.2f})")
     print(f"           {first[0].bytes / 1e6:.2f} MB")
-    largest = max(others, key=lambda one: one.bytes)
-    slowest = max(one.seconds for one in others)
-    print(f"largest    {largest.bytes / 1e6:.2f} MB of {count} pages, the slowest {slowest:.2f} s")
+    _say("any page", others)
+    _say("beside", both)
+
+
+def _say(what: str, pages: Sequence[Opened]) -> None:
+    largest, slowest = max(one.bytes for one in pages), max(one.seconds for one in pages)
+    print(f"{what:<10} {largest / 1e6:.2f} MB, {slowest:.2f} s at most, of {len(pages)}")
 
 
 if __name__ == "__main__":

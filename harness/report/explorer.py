@@ -102,6 +102,9 @@ class _Explorer:
             write_text(self.folder / "data" / f"score-{number}.js", column)
         column = as_script("column", self.key, "predictions", small_numbers(hashes))
         write_text(self.folder / "data" / "predictions.js", column)
+        tags = {name: names(values, _NAMES) for name, values in self.reading.tags.items()}
+        columns = [{"name": name, **column} for name, column in tags.items() if column]
+        write_text(self.folder / "data" / "tags.js", as_script("tags", self.key, columns))
         lost = sorted({one["lost"] for one in drawn.values() if "lost" in one})
         index = {
             **self._index(others),
@@ -219,7 +222,6 @@ class _Explorer:
 
     def _index(self, others: Sequence[tuple[SavedRun, Path]]) -> Json:
         reading = self.reading
-        tags = {name: names(values, _NAMES) for name, values in reading.tags.items()}
         more = sorted(int(path.stem) for path in (self.folder / "data" / "more").glob("*.js"))
         first = reading.scores[:1]
         return {
@@ -242,7 +244,6 @@ class _Explorer:
             ],
             "score": numbers(first[0].values) if first else None,
             "status": small_numbers(reading.status),
-            "tags": [{"name": name, **column} for name, column in tags.items() if column],
             "more": "all" if len(more) == len(reading.ids) else more,
             "frames": FRAMES,
             "others": [

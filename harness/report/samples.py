@@ -228,6 +228,9 @@ def _scores(
     run: SavedRun, table: pd.DataFrame, ids: Sequence[str], notes: list[str]
 ) -> list[Scores]:
     """Of each metric that is a mean over samples; the primary one first."""
+    if not run.result.get("metrics"):
+        notes.append("there are no scores: the run was not scored to its end")
+        return []
     try:
         metrics = open_metrics(run).metrics
     except HarnessError as error:

@@ -99,7 +99,8 @@
     const to = Math.min(1, Math.max(from, end / length));
     bar.style.left = `${100 * from}%`;
     bar.style.width = `${100 * (to - from)}%`;
-    const name = make("span", { class: "name", text: `${what}  ${seconds(start)} to ${seconds(end)}` });
+    const name = make("span", { class: "name" }, what,
+      make("span", { class: "time", text: `  ${seconds(start)} to ${seconds(end)}` }));
     if (from > 0.5) name.style.right = `${100 * (1 - from)}%`; else name.style.left = `${100 * to}%`;
     track.append(bar, name);
     return track;
@@ -331,6 +332,7 @@
         }
         tell.replaceChildren("“", make("bdi", { class: "said", text: part.words[word] }), `”: ${text}`);
       });
+      if (parts.length > 1) bar.prepend(make("span", { class: "small muted which", text: `${number + 1} of ${parts.length}` }));
       bars.push(bar);
       if (number === 0 && part.words.length) {
         const first = part.words.indexOf("[MASK]"); // where an answer is read

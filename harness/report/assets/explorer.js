@@ -11,6 +11,7 @@
 
   const home = document.getElementById("explorer");
   const runs = new Map(); // key -> its columns
+  const tags = new Map(); // key -> a column for each tag
   const entries = new Map(); // "asked/key/7" -> entries
   const columns = new Map(); // "key/predictions" -> numbers
   const extras = new Map(); // "key/12" -> where the model looked, what it ranked
@@ -33,10 +34,11 @@
         key,
         score: unpack(index.score),
         status: unpack(index.status),
-        tags: index.tags.map(unpack),
+        tags: tags.get(key) || [], // of a run shown beside, none are needed
       });
       if (key === home.dataset.key) start(runs.get(key));
     },
+    tags(key, list) { tags.set(key, list.map(unpack)); },
     asked(key, number, list) { keep(`asked/${key}/${number}`, list); },
     said(key, number, list) { keep(`said/${key}/${number}`, list); },
     column(key, name, column) { columns.set(`${key}/${name}`, unpack(column)); },

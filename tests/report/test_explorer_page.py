@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -433,9 +434,68 @@ def test_two_thousand_samples_open_at_once_in_pages_of_bounded_size(
     assert found[0].seconds < 2
 
 
+@pytest.fixture
+def axe() -> str:
+    """The source of axe-core, as conftest.py finds it."""
+    path = Path(os.environ.get("HARNESS_AXE", "node_modules/axe-core/axe.min.js"))
+    if not path.is_file():
+        pytest.skip("no axe-core: npm pack axe-core, and its axe.min.js named in HARNESS_AXE")
+    return path.read_text(encoding="utf-8")
+
+
+def check(axe: str, page: Page, view: str, ready: str) -> None:
+    page.evaluate("view => { location.hash = view; }", view)
+    settled(page)
+    page.wait_for_selector(ready)
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {preload: false, resultTypes: ['violations']})")
+    grave = [
+        (one["id"], node["target"], node.get("failureSummary"))
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+    assert not grave, grave[:5]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (400, "light")])
+def test_axe_finds_nothing_serious_in_the_list_nor_in_what_is_opened(
+    answered: Callable[..., Path],
+    saved_run: SavedRun,
+    open_page: Open,
+    axe: str,
+    tmp_path: Path,
+    width: int,
+    scheme: str,
+) -> None:
+    moments = saved_run(
+        "moments",
+        lambda n, s: None if n == 1 else {"moments": [[2.0, 4.0], [0.0, 8.0]]},
+        task="temporal-localization/toybox",
+        limit=2,
+    )
+    part = {"words": ["a", "[SEP]"], "weights": [[0.2, 0.8], [0, 1]], "spans": [[0, 8], [0, 2]]}
+    looked(moments, {"id": "test-00000", "parts": [part, part]})
+    one = answered("one", 40)
+    boxes = {"words": ["a", "[SEP]"], "weights": [[0.2, 0.8], [0, 1]]}
+    boxes |= {"boxes": [[0, 0, 96, 96], [0, 0, 20, 20]]}
+    looked(one, {"id": "test-00000-0", "parts": [boxes]})
+    for path, root in (
+        (write(tmp_path / "a", one, answered("two", 24))[0], tmp_path / "a"),
+        (write(tmp_path / "b", moments)[0], tmp_path / "b"),
+    ):
+        page = open_page(path, root, width, scheme)
+        check(axe, page, "", "#list > li")
+        check(axe, page, "open=0", "dialog .word")
+
+
 @pytest.mark.parametrize("width", [1280, 400])
-def test_axe_finds_nothing_serious_in_the_list(
-    answered: Callable[..., Path], accessible: Callable[..., None], tmp_path: Path, width: int
+def test_axe_finds_nothing_serious_beside_another_run(
+    answered: Callable[..., Path], open_page: Open, axe: str, tmp_path: Path, width: int
 ) -> None:
     path, _ = write(tmp_path / "site", answered("one", 40), answered("two", 24))
-    accessible(path, tmp_path / "site", width)
+    page = open_page(path, tmp_path / "site", width)
+    settled(page)
+    key = page.locator("select[name='with'] option").nth(1).get_attribute("value")
+    check(axe, page, f"with={key}&sort=apart", "#list > li")
+    check(axe, page, f"with={key}&open=0", "dialog .prediction")

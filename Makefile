@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # idle OpenMP threads that spin slow two busy cores down tenfold
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help eval test lint types format baselines bench-metrics check reference lock clean
+.PHONY: help eval test lint types format baselines bench-metrics check reference leaderboard lock clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ check: $(VENV)/installed  ## hold the bundled models against reports/reference
 
 reference:  ## make reports/reference anew from the bundled models, and show what changed
 	@mkdir -p reports/reference && $(MAKE) check ARGS=--update
+
+# keeps the runs that are there: the same command goes on with what was stopped
+leaderboard: $(VENV)/installed  ## the bundled models and floors on every Toybox task, into reports/
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/make_leaderboard.py --runs build/leaderboard --output reports $(ARGS)
 
 lock:  ## resolve requirements.lock anew from pyproject.toml
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -26,6 +26,7 @@ from harness.types import (
     Question,
 )
 
+from .attention_maps import WatchedModel
 from .moment_windows import Moment, apart, window_of
 from .multitask_examples import MOST_TOKENS, pad_choices
 from .multitask_folder import MultitaskConfig, read_folder
@@ -181,6 +182,10 @@ class MultitaskModel:
             ranked = [moments[place] for place in order]
             found.append(ranked if query.candidates else apart(ranked, MOMENTS))
         return found
+
+    def watched(self) -> WatchedModel:
+        """The same model, which keeps where it looks as it predicts."""
+        return WatchedModel(self)
 
     # ------------------------------------------------------------ inputs
 

@@ -4,7 +4,6 @@ run.json. What `harness eval` does; prints nothing and knows no task.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .artifacts import write_artifacts
 from .errors import BadInput
 from .provenance import environment
 from .registry import can_do, find_model, find_task, load_attribute, model_specs
@@ -21,8 +21,6 @@ from .specs import DatasetSpec, ModelSpec, TaskSpec
 from .store import SCHEMA, Run, is_complete, locked, open_run
 from .types import Dataset, Json, Task
 from .yardsticks import floors_and_ceilings, run_controls
-
-_ARTIFACTS = 200  # samples
 
 __all__ = ["EvalRequest", "Finished", "Stage", "evaluate"]
 
@@ -163,7 +161,7 @@ def _run(setting: Setting, run: Run, spec: ModelSpec, model: Any, decides: Json)
     try:
         records = setting.predict(model, setting.samples, run.log, "samples")
         predicted = time.perf_counter()
-        _write_artifacts(setting, run, model)
+        write_artifacts(setting, run.path, model, records)
         scored = setting.score(setting.samples, records, slow=True)
         write_rows(run.path / "rows.parquet", scored, records)
         also = _what_it_saw(setting, spec)
@@ -187,26 +185,6 @@ def _run(setting: Setting, run: Run, spec: ModelSpec, model: Any, decides: Json)
         result["reason"] = f"{scored.coverage.failed} samples failed; the same command tries again"
     run.write("run.json", result)
     return Finished(run.path, result, run.resumed)
-
-
-def _write_artifacts(setting: Setting, run: Run, model: Any) -> None:
-    """Where a captioner looked, of the first samples, a line each."""
-    captions = setting.task_spec.capability in ("caption", "caption-clips")
-    path = run.path / "artifacts" / "attention.jsonl"
-    if not captions or not hasattr(model, "artifacts") or path.is_file():
-        return
-    some, batch_size = setting.samples[:_ARTIFACTS], setting.request.batch_size
-    lines = []
-    for start in range(0, len(some), batch_size):
-        setting.stage("artifacts", start, len(some))
-        batch = some[start : start + batch_size]
-        found = model.artifacts([sample.input.visual for sample in batch])
-        for sample, artifact in zip(batch, found, strict=True):
-            lines.append(json.dumps({"id": sample.id, **artifact}) + "\n")
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text("".join(lines), encoding="utf-8")
-    beside.replace(path)
 
 
 def _what_it_saw(setting: Setting, spec: ModelSpec) -> dict[str, str]:

@@ -276,6 +276,22 @@ class Attentive(Protocol):
     def artifacts(self, visuals: Sequence[Any]) -> Sequence[Json]: ...
 
 
+class Watched(Protocol):
+    """A model that keeps, as it predicts, which regions the words of a text attend to: `maps`, one
+    an input, in the order in which inputs came, or none at all. A map is {"words", "weights"
+    (words, regions), "boxes" (regions, 4) in pixels}; for a clip, "spans" (regions, 2) in seconds.
+    """
+
+    maps: Sequence[Json]
+
+
+class Watchable(Protocol):
+    """What any other model may offer: itself with the same capabilities, watched. Its predictions
+    must not change by it."""
+
+    def watched(self) -> Watched: ...
+
+
 @dataclass(frozen=True)
 class ModelDescription:
     """What identifies a loaded model in a run: everything that can move its predictions."""
@@ -404,8 +420,10 @@ class Shown:
 class Task(Protocol):
     """What the engine asks of a task. Predictions are JSON objects, as they stand in the log.
 
-    It may also have `form`, a prediction as an example for messages, and `reads_jsonl`: whether the
-    field's own files may end in .jsonl as ours do.
+    It may also have `form`, a prediction as an example for messages; `reads_jsonl`: whether the
+    field's own files may end in .jsonl as ours do; and `show_prediction(prediction, sample)`, a
+    valid prediction as a person is to see it, a Shown: without it, or without the sample (None: its
+    data set is not here), the prediction stands as JSON or as far as it speaks for itself.
     """
 
     def predict(self, model: Any, inputs: Sequence[Any]) -> Sequence[Json]:

@@ -134,6 +134,9 @@ class CaptioningTask:
         references = sample.target.references
         return Shown([(f"reference {i + 1}", text) for i, text in enumerate(references)])
 
+    def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
+        return Shown([("caption", prediction["caption"])])
+
 
 TASK = CaptioningTask()
 

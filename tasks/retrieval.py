@@ -123,6 +123,22 @@ class RetrievalTask:
         lines += [(f"foil {i + 1}", text) for i, text in enumerate(entry.foils) if text]
         return Shown(lines)
 
+    def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
+        ranks = ", ".join(_rank(one) for one in prediction["texts"])
+        return Shown(
+            [
+                (f"best caption of this {self._visual}", f"rank {_rank(prediction['visual'])}"),
+                (f"this {self._visual} for its captions", f"ranks {ranks}"),
+            ]
+        )
+
+
+def _rank(standing: Sequence[int]) -> str:
+    """ "3", or "3 to 5" where others have the same score."""
+    above, tied, right = standing
+    last = above + tied - right + 1
+    return f"{above + 1}" if last == above + 1 else f"{above + 1} to {last}"
+
 
 IMAGES = RetrievalTask("image")
 VIDEOS = RetrievalTask("video")

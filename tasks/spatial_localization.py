@@ -63,6 +63,10 @@ class SpatialLocalizationTask:
     def show(self, sample: Sample) -> Shown:
         return Shown([("expression", sample.input.text)], boxes=[("right", sample.target.box)])
 
+    def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
+        box = cast(Box, parse_box(prediction["box"]))
+        return Shown([("box", ", ".join(f"{x:.4g}" for x in box))], boxes=[("predicted", box)])
+
 
 TASK = SpatialLocalizationTask()
 

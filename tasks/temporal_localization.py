@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PRIMARY = "R@1, IoU=0.5"
 CHUNK_SECONDS = 5
+_SHOWN = 5  # moments of a prediction that a person sees
 _TOO_FEW = "some query has fewer moments than it ranks: give as many"
 
 
@@ -75,6 +76,9 @@ class TemporalLocalizationTask:
         moments = [("right", start, end) for start, end in sample.target.moments]
         return Shown([("sentence", sample.input.text)], moments=moments)
 
+    def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
+        return _ranked(cast(list[Moment], parse_moments(prediction["moments"])))
+
 
 class DidemoTask(TemporalLocalizationTask):
     """The same with DiDeMo's rule: runs of whole chunks, three best of the annotators."""
@@ -104,9 +108,23 @@ class DidemoTask(TemporalLocalizationTask):
         ]
         return Shown([("sentence", sample.input.text)], moments=times)
 
+    def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
+        chunks = cast(list[Chunks], parse_chunks(prediction["moments"]))
+        return _ranked([(CHUNK_SECONDS * a, CHUNK_SECONDS * (b + 1)) for a, b in chunks])
+
 
 TASK = TemporalLocalizationTask()
 DIDEMO = DidemoTask()
+
+
+def _ranked(moments: Sequence[tuple[float, float]]) -> Shown:
+    """The best few, in seconds."""
+    best = moments[:_SHOWN]
+    text = ", ".join(f"{start:.2f} to {end:.2f} s" for start, end in best) or "none"
+    return Shown(
+        [("moments", f"{text} ..." if len(moments) > len(best) else text)],
+        moments=[(f"predicted {i}", start, end) for i, (start, end) in enumerate(best, start=1)],
+    )
 
 
 def _rows(

@@ -79,6 +79,17 @@ class VcrTask:
         boxes = [(f"[{index}]", one.box) for index, one in enumerate(entry.objects)]
         return Shown(lines, boxes=boxes)
 
+    def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
+        lines = []
+        for what in ("answer", "reason"):
+            best = _best(prediction, what, None if sample is None else sample.target)
+            entry = None if sample is None else sample.input
+            for index in best:
+                choices = () if entry is None else getattr(entry, f"{what}s")
+                number = f"{what} {index}"
+                lines.append((number, choices[index]) if choices else (what, number))
+        return Shown(lines)
+
 
 TASK = VcrTask()
 
@@ -141,6 +152,18 @@ def _hit(prediction: Json, what: str, right: int, target: VcrTarget) -> float:
         scores = scores[str(target.answer)]
     best = max(scores)
     return float(scores[right] == best) / float(scores.count(best))
+
+
+def _best(prediction: Json, what: str, target: VcrTarget | None) -> list[int]:
+    """The choice that was taken, or all that share the best score."""
+    if prediction.get(what) is not None:
+        return [int(prediction[what])]
+    scores = prediction[f"{what}_scores"]
+    if isinstance(scores, dict):
+        if target is None:
+            return []
+        scores = scores[str(target.answer)]
+    return [index for index, score in enumerate(scores) if score == max(scores)]
 
 
 class _Mean:

@@ -92,6 +92,10 @@ class VqaTask:
         counted = ", ".join(f"{answer} ({count})" for answer, count in answers)
         return Shown([("question", sample.input.text), ("answers", counted)])
 
+    def show_prediction(self, prediction: Json, sample: Sample | None) -> Shown:
+        anything = "any answer of the vocabulary, with equal probability"
+        return Shown([("answer", str(prediction.get("answer", anything)))])
+
 
 TASK = VqaTask()
 

@@ -1,5 +1,5 @@
 """What several test files share: the command line in this process, plug-in packages, a small
-Toybox, tiny weights, a tiny VQA v2 folder and golden vectors."""
+Toybox, run folders without a model, tiny weights, a tiny VQA v2 folder and golden vectors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from harness.types import Json, Sample
 
 Cli = Callable[..., CompletedProcess[str]]
 
@@ -109,6 +111,80 @@ def small_toybox(monkeypatch: pytest.MonkeyPatch) -> None:
     for split, count in {"train": 300, "val": 50, "test": 120, "test-comp": 60}.items():
         monkeypatch.setitem(PICTURES, split, count)
         monkeypatch.setitem(CLIPS, split, count)
+
+
+@pytest.fixture
+def saved_run(small_toybox: None, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run folder: (name, predict(number, sample) -> prediction or None, ...) -> folder.
+    Words given by name change run.json."""
+
+    def write(
+        name: str,
+        predict: Callable[[int, Sample], Json | None],
+        *,
+        task: str = "vqa/toybox",
+        model: str = "fake",
+        split: str = "test",
+        limit: int | None = None,
+        rules: Mapping[str, str] | None = None,
+        dtype: str = "float32",
+        backwards: bool = False,
+        data_dir: Path | None = None,
+        **changes: Any,
+    ) -> Path:
+        from harness.registry import find_task, load_attribute
+        from harness.score import report, score, write_rows
+        from harness.store import Record, append, write_json
+
+        task_spec, data_spec = find_task(task)
+        code = load_attribute(task_spec.load)
+        dataset = load_attribute(data_spec.load)(data_dir, split)
+        samples = list(dataset.samples[:limit])
+        given = {sample.id: predict(number, sample) for number, sample in enumerate(samples)}
+        if backwards:
+            samples.reverse()
+        records = {}
+        for sample in samples:
+            prediction = given[sample.id]
+            reason = "failed" if prediction is None else code.invalid(prediction)
+            records[sample.id] = Record(sample.id, sample.group, prediction, reason is None, reason)
+        scored = score(code, dataset, samples, records, rules=rules or {})
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        with (folder / "samples.jsonl").open("ab") as log:
+            append(log, list(records.values()))
+        write_rows(folder / "rows.parquet", scored, records)
+        data = {"dataset": dataset.name, "split": split, "sha256": dataset.sha256}
+        result: Json = {
+            "schema": 1,
+            "status": "failed" if scored.coverage.failed else "complete",
+            "task": task_spec.name,
+            "data": {**data, "n": len(samples), "notes": []},
+            "model": {"name": model, "weights_sha256": None, "parameters": 0},
+            "request": {
+                "rules": dict(rules or {}),
+                "data_dir": None if data_dir is None else str(data_dir),
+                "output": str(tmp_path),
+            },
+            "started_at": "2024-01-01T00:00:00Z",
+            **report(task_spec, dataset, scored, dtype),
+            **changes,
+        }
+        write_json(folder / "run.json", result)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def right() -> Callable[[Sample], Json]:
+    """The answer that most annotators of a question gave."""
+
+    def answer(sample: Sample) -> Json:
+        answers = list(sample.target.answers)
+        return {"answer": max(sorted(set(answers)), key=answers.count)}
+
+    return answer
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ _VERBS = {
     "data": "Look at a data set's samples, or check its files.",
     "conformance": "Hold our metrics, or any scorer, against known pitfalls.",
     "compare": "Say whether one run is better than another, and where.",
+    "report": "Make a leaderboard and pages of samples to look at.",
     "check": "Fail where a run really dropped below its reference, for CI.",
     "reproduce": "Run a run again and say whether its predictions are the same.",
 }

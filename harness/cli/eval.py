@@ -64,9 +64,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder of the run folders.",
 )
+@click.option("--report", is_flag=True, help="Make a page of the samples, in the run's folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json instead of a table.")
 def command(
-    task: str, as_json: bool, rules: tuple[str, ...], tokenizer: str | None, **options: Any
+    task: str,
+    as_json: bool,
+    report: bool,
+    rules: tuple[str, ...],
+    tokenizer: str | None,
+    **options: Any,
 ) -> None:
     """Evaluate a model on a task: predict, score, and set it beside its controls and floors.
 
@@ -81,15 +87,22 @@ def command(
     official = take_official(options)
     request = EvalRequest(task, **options, rules=chosen_rules(rules, tokenizer), official=official)
     if task == "all":
-        _evaluate_all(request, as_json)
+        _evaluate_all(request, as_json, report)
         return
     with shown_progress(quiet=as_json) as stage:
         finished = evaluate(request, stage)
-    show(finished, as_json)
+        page = _report(request, finished, stage) if report else None
+    show(finished, as_json, page)
     _exit([finished])
 
 
-def _evaluate_all(request: EvalRequest, as_json: bool) -> None:
+def _report(request: EvalRequest, finished: Finished, stage: Stage) -> Path:
+    from harness.report.explorer import write_alone
+
+    return write_alone(finished.path, data_dir=request.data_dir, stage=stage)
+
+
+def _evaluate_all(request: EvalRequest, as_json: bool, report: bool) -> None:
     """Every embedded task, one line a task in one table. A task that fails is named there, the
     rest go on, and the exit code says so."""
     import dataclasses
@@ -105,6 +118,7 @@ def _evaluate_all(request: EvalRequest, as_json: bool) -> None:
         raise BadInput("--task all runs the embedded tasks as they are; name one for that option")
     model = find_model(request.model)
     finished: list[Finished] = []
+    pages: list[Path] = []
     reasons: dict[str, str] = {}
     tasks = embedded_tasks()
     able = [task for task in tasks if can_do(model, find_task(task)[0])]
@@ -116,9 +130,11 @@ def _evaluate_all(request: EvalRequest, as_json: bool) -> None:
             with shown_progress(quiet=as_json) as stage:
                 named = _named(stage, task)
                 finished.append(evaluate(dataclasses.replace(request, task=task), named))
+                if report:
+                    pages.append(_report(request, finished[-1], named))
         except HarnessError as error:
             reasons[task] = str(error)
-    show_all(model.name, finished, reasons, unable, as_json)
+    show_all(model.name, finished, reasons, unable, as_json, pages)
     if reasons:
         raise SystemExit(BAD_INPUT)
     _exit(finished)

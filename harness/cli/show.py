@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
@@ -20,10 +22,12 @@ _FEW_GROUPS = 30
 WIDTH = 104  # columns where there is no terminal to ask
 
 
-def show(finished: Finished, as_json: bool) -> None:
-    """Prints a finished run; with `as_json`, run.json and the run folder's path."""
+def show(finished: Finished, as_json: bool, page: Path | None = None) -> None:
+    """Prints a finished run, and where the page of its samples is if there is one; with `as_json`,
+    run.json and the paths of the run folder and of the page."""
     if as_json:
-        click.echo(json.dumps({**finished.result, "run": str(finished.path)}, indent=1))
+        paths = {"run": str(finished.path), **({"report": str(page)} if page else {})}
+        click.echo(json.dumps({**finished.result, **paths}, indent=1))
         return
     from rich.console import Console
 
@@ -32,6 +36,8 @@ def show(finished: Finished, as_json: bool) -> None:
         console = Console(highlight=False, width=WIDTH)
     _print(console, finished.result)
     console.print(f"  run        {finished.path}", soft_wrap=True, markup=False)
+    if page is not None:
+        console.print(f"  report     {page}", soft_wrap=True, markup=False)
 
 
 def show_all(
@@ -40,12 +46,16 @@ def show_all(
     reasons: Mapping[str, str],
     unable: Sequence[str],
     as_json: bool,
+    pages: Sequence[Path] = (),
 ) -> None:
-    """Prints several tasks' primary metrics, a line each, why others failed, and what the model is
-    not made for; with `as_json`, an object with the list of run.json's."""
+    """Prints several tasks' primary metrics, a line each, why others failed, what the model is not
+    made for, and the `pages` of their samples; with `as_json`, an object with the list of
+    run.json's."""
     if as_json:
         runs = [{**one.result, "run": str(one.path)} for one in finished]
         content = {"runs": runs, "reasons": reasons, "cannot": list(unable)}
+        if pages:
+            content["reports"] = [str(page) for page in pages]
         click.echo(json.dumps(content, indent=1))
         return
     from rich.console import Console
@@ -78,6 +88,8 @@ def show_all(
         console.print(f"  cannot do: {', '.join(unable)}", soft_wrap=True, markup=False)
     for one in finished:
         console.print(f"  run  {one.path}", soft_wrap=True, markup=False, style="dim")
+    for page in pages:
+        console.print(f"  report  {page}", soft_wrap=True, markup=False, style="dim")
 
 
 def plain_table(result: dict[str, Any]) -> str:

@@ -65,7 +65,7 @@ def draw_sample(visual: Picture | Clip, shown: Shown) -> _Image:
         ruler = _ruler(sheet.width, visual.duration, count, moments)
         lines = [*shown.lines, *_not_drawn([(what, ends) for what, *ends in shown.moments])]
         return _page(_stacked([sheet, ruler, _text_block(lines, sheet.width, left=3)]))
-    picture, scale = _fitted(visual.read(), _SMALL_PICTURE, _ENLARGED, _PHOTOGRAPH)
+    picture, scale = fit(visual.read(), _SMALL_PICTURE, _ENLARGED, _PHOTOGRAPH)
     _draw_boxes(picture, shown.boxes, scale)
     lines = [*shown.lines, *_not_drawn(shown.boxes)]
     if picture.height >= picture.width:
@@ -115,7 +115,7 @@ def animate_clip(clip: Clip, path: Path, shown: Shown | None = None, frames: int
 # ---------------------------------------------------------------- pictures and their boxes
 
 
-def _fitted(pixels: Pixels, small: int, enlarged: int, longest: int) -> tuple[_Image, float]:
+def fit(pixels: Pixels, small: int, enlarged: int, longest: int) -> tuple[_Image, float]:
     """The picture as shown, and by how much it is enlarged. One of at most `small` pixels grows by
     the whole factor that brings it nearest to `enlarged`; others are fitted to `longest`."""
     from PIL import Image
@@ -202,7 +202,7 @@ def _sheet(frames: Frames, duration: float, first: Sequence[_Moment]) -> _Image:
     """Eight frames a row, each with its time below and a border if it is inside the moment."""
     from PIL import Image, ImageDraw
 
-    pictures = [_fitted(frame, 120, _FRAME, _FRAME)[0] for frame in frames]
+    pictures = [fit(frame, 120, _FRAME, _FRAME)[0] for frame in frames]
     width, height = pictures[0].size
     across, down = width + 10, height + 32
     rows = math.ceil(len(pictures) / _ACROSS)
@@ -322,7 +322,7 @@ def _animated(pixels: Pixels, time: float, duration: float, moments: Sequence[_M
     """A frame with its border and, below, the time on a strip with the moments."""
     from PIL import Image, ImageDraw
 
-    picture = _fitted(pixels, _FRAME, _ANIMATED, _ANIMATED)[0]
+    picture = fit(pixels, _FRAME, _ANIMATED, _ANIMATED)[0]
     width, height = picture.width + 12, picture.height + 12
     rows = len(moments[:_MOST_ROWS])
     page = Image.new("RGB", (width, height + 26 + 6 * rows), _WHITE)

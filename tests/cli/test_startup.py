@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"torch", "transformers", "pandas", "pyarrow", "PIL", "tokenizers", "safetensors", "scipy"}
+HEAVY |= {"matplotlib", "jinja2"}
 
 _MAIN = "from harness.cli import main; main()"
 _IMPORTED = """
@@ -37,7 +38,7 @@ def imported_by(folder: Path, *arguments: str) -> tuple[int, set[str]]:
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
-    verbs = ("eval", "score", "compare", "check", "reproduce")
+    verbs = ("eval", "score", "compare", "report", "check", "reproduce")
     for arguments in (["--help"], ["--version"], *([verb, "--help"] for verb in verbs)):
         code, imported = imported_by(tmp_path, *arguments)
         assert code == 0

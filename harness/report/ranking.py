@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from harness.compare import Difference, difference
 from harness.errors import HarnessError
+from harness.paired import SWAPS, holm
 from harness.saved import Opened, open_metrics, signature_fields, what_data_differs
-from harness.stats import SWAPS, holm
 
 from .collect import Collected
 

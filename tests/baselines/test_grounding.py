@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.baselines.grounding import GroundingLoss, RegionWatch, naming_words
-from harness.baselines.region_labels import PHRASES
+from harness.baselines.multitask_examples import PHRASES
 from harness.baselines.vlbert import VLBertConfig
 from harness.baselines.vlbert_multitask import VLBertMultitask
 

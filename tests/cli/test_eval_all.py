@@ -99,7 +99,7 @@ def test_controls_that_are_not_beaten_and_samples_not_scored_are_named_there(
     arguments = ("eval", "--task", "all", "--model", "fake", "--limit", 20, "--no-floors")
     shown = cli(*arguments, "--device", "cpu").stdout
     for control in ("shuffled", "blind"):
-        line = f"vqa/toybox: warning: the model does not beat this control: {control}"
+        line = f"vqa/toybox: warning: the model does not beat {control}"
         assert line in shown
     assert "count as wrong" not in shown
 

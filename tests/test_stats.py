@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import stats
@@ -61,6 +61,7 @@ def width(interval: tuple[float, float] | None) -> float:
     return interval[1] - interval[0]
 
 
+@settings(deadline=None)
 @given(scored_samples, st.randoms(use_true_random=False))
 def test_sums_and_intervals_do_not_depend_on_the_order_of_samples(
     samples: list[tuple[str, float]], order: random.Random
@@ -75,6 +76,7 @@ def test_sums_and_intervals_do_not_depend_on_the_order_of_samples(
     assert interval95(mean, sums, resamples=50) == interval95(mean, others, resamples=50)
 
 
+@settings(deadline=None)
 @given(scored_samples)
 def test_a_group_sum_is_the_sum_over_its_samples(samples: list[tuple[str, float]]) -> None:
     sums = group_sums(rows_of([score for _, score in samples]), [group for group, _ in samples])
@@ -246,6 +248,7 @@ def test_the_interval_of_a_median_is_that_of_a_plain_loop_over_resamples() -> No
     )
 
 
+@settings(deadline=None)
 @given(scored_samples, st.randoms(use_true_random=False))
 def test_the_interval_of_a_median_does_not_depend_on_the_order_of_samples(
     samples: list[tuple[str, float]], order: random.Random
@@ -266,6 +269,7 @@ def test_the_interval_of_a_median_does_not_depend_on_the_order_of_samples(
     assert one == other
 
 
+@settings(deadline=None)
 @given(scored_samples)
 def test_a_mean_by_weights_is_the_mean_by_sums(samples: list[tuple[str, float]]) -> None:
     """The two ways to a metric agree where both are open."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from harness.report import explorer, pages
@@ -338,6 +339,32 @@ def test_windows_and_frames_of_a_clip_are_bars_under_it(
     )
     assert len(heights) == 32
     assert [place for place, height in enumerate(heights) if height == 100] == list(range(8, 16))
+
+
+def test_retrieval_shows_what_it_ranked_first_and_which_is_right(
+    saved_run: SavedRun, open_page: Open, tmp_path: Path
+) -> None:
+    standing = {"visual": [0, 1, 1], "texts": [[0, 1, 1]] * 5}
+    run = saved_run("one", lambda n, s: standing, task="retrieval/toybox", limit=6)
+    scores = np.full((6, 30), -1.0)
+    scores[2, 10:15] = [0.0, 9.0, 1.0, 2.0, 3.0]  # the third picture with its own captions
+    scores[4, 11] = 10.0  # another picture with the second of them
+    np.save(run / "scores.npy", scores)
+    visuals = [f"toybox-1/test/{number}" for number in range(6)]
+    (run / "scores.json").write_text(json.dumps({"visuals": visuals}), encoding="utf-8")
+    (path,) = write(tmp_path / "site", run)
+    page = open_page(path, root=tmp_path / "site")
+    page.evaluate("location.hash = 'open=2'")
+    page.wait_for_selector("dialog .ranked")
+    texts = page.locator("dialog .line dd").all_inner_texts()
+    ranked = page.locator("dialog .ranked li")
+    assert texts[1] in ranked.first.inner_text()
+    marked = ranked.evaluate_all("all => all.map(one => one.className == 'right')")
+    assert marked == [True] * 5 + [False] * 5
+    second = page.locator("dialog .query").nth(1).locator("li")
+    assert "test-00004" in second.nth(0).inner_text()
+    assert "right test-00002" in second.nth(1).inner_text()
+    assert second.nth(1).locator("img").get_attribute("src") is not None
 
 
 # ---------------------------------------------------------------- hostile text

@@ -361,10 +361,10 @@
     const found = more.visuals.map(([text, ranked]) => make(
       "div", { class: "query" },
       make("h4", {}, make("bdi", { class: "said", dir: "auto", text })),
-      make("ol", { class: "found" }, ...ranked.map(([right, score, id, file], place) => make(
+      make("ol", { class: clips ? "found clips" : "found" }, ...ranked.map(([right, score, id, file], place) => make(
         "li", { class: right ? "right" : null },
         file
-          ? make("img", { src: `${home.dataset.root}visuals/${file}`, alt: "", loading: "lazy", class: clips ? "frames" : null })
+          ? make("img", { src: `${home.dataset.root}visuals/${file}`, alt: "", loading: "lazy" })
           : make("div", { class: "lacking" }, make("span", { text: "no thumbnail" })),
         make("p", { class: "small" }, `${place + 1}. `, mark(right), make("bdi", { text: id }),
           make("span", { class: "muted", text: ` ${score.toFixed(2)}` })),

@@ -3,7 +3,6 @@ difference lies. Tests nothing anew: ranks and p are those of the leaderboard.""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from harness.types import Metric, Shown
 
 from . import plots
 from .drawings import Drawings
+from .explorer import key_of
 from .leaderboard import Table
 from .pages import write_page
 from .ranking import Pair
@@ -99,15 +99,9 @@ def write(
         tags=[(tag, rows, _plot(tag, rows, table)) for tag, rows in parts.by_tag.items()],
         metrics=[(metric, parts.by_metric[metric.name]) for metric in opened.metrics],
         links=[root + links[slug] if slug in links else "" for slug in _slugs(pair)],
-        together=_together(pair),
+        together=f"#with={key_of(folder / 'runs' / pair.first.slug, folder)}&sort=apart",
         runs=[str(first.path), str(other.path)],
     )
-
-
-def _together(pair: Pair) -> str:
-    """What the address of the other's explorer ends in, to show it beside the first."""
-    key = hashlib.sha256(f"runs/{pair.first.slug}".encode()).hexdigest()[:12]
-    return f"#with={key}&sort=apart"
 
 
 def _slugs(pair: Pair) -> tuple[str, str]:

@@ -85,6 +85,12 @@ def write_alone(path: Path, *, data_dir: Path | None = None, stage: Stage = sile
     return write(run, folder, root=folder, data_dir=data_dir, stage=stage)
 
 
+def key_of(folder: Path, root: Path) -> str:
+    """What a run whose page is in `folder` is called in the addresses of the report at `root`:
+    "#with=KEY" shows it beside another."""
+    return _digest(os.path.relpath(folder, root))
+
+
 @dataclass(frozen=True)
 class _Explorer:
     reading: Reading
@@ -128,7 +134,7 @@ class _Explorer:
     @property
     def key(self) -> str:
         """What the scripts of this run are known by in a page that shows two."""
-        return _digest(os.path.relpath(self.folder, self.root))
+        return key_of(self.folder, self.root)
 
     @property
     def asked(self) -> Path:
@@ -248,7 +254,7 @@ class _Explorer:
             "frames": FRAMES,
             "others": [
                 {
-                    "key": _digest(os.path.relpath(path, self.root)),
+                    "key": key_of(path, self.root),
                     "at": self._way_to(path),
                     "name": _name(run, others),
                 }

@@ -37,6 +37,7 @@ class Recipe:
     pairs_draw: int = 1
     moments_batch: int = 8
     moments_draw: int = 1
+    moments_passes: int = 1  # in an epoch: windows of clips have no loss that names what is in them
     # sizes
     hidden_size: int = 96
     layers: int = 4

@@ -108,7 +108,12 @@ def _train(request: TrainRequest, model: ModelName, blind: bool) -> None:
     kinds = [example.kind for example in examples]
     sizes, draws = _batches_of(recipe)
     trainer = MixedTrainer(
-        OneKindBatches(kinds, sizes, request.seed, {"answers": recipe.answers_passes}),
+        OneKindBatches(
+            kinds,
+            sizes,
+            request.seed,
+            {"answers": recipe.answers_passes, "moments": recipe.moments_passes},
+        ),
         measure=lambda: _measure(seer, vocabulary, config, request.device, parts),
         model=WithLosses(seer, recipe, naming_words(vocabulary.words, words)),
         args=training_arguments(

@@ -147,6 +147,16 @@ def test_the_command_line_takes_them(cli: Cli, didemo: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_name_that_no_file_can_hold_is_refused_before_anything_is_computed(didemo: Path) -> None:
+    path = didemo / "val_data.json"
+    records = json.loads(path.read_text())
+    records[3]["video"] = "half\ud83d.avi"
+    path.write_text(json.dumps(records))
+    request = EvalRequest(DIDEMO, "chance", split="val", data_dir=didemo, output=didemo / "runs")
+    assert "holds half of a surrogate pair" in refusal(evaluate, request)
+    assert not (didemo / "runs").exists()
+
+
 def test_didemos_prior_of_test_on_val_is_what_its_authors_report(tmp_path: Path) -> None:
     """Counted with their own code (LocalizingMoments) it is .186842, .697368 and .252216."""
     folder = Path(os.environ.get("HARNESS_DATA", "")) / "didemo"

@@ -22,7 +22,7 @@ from .paired import (
     of_swaps,
     of_swaps_by_weights,
     permutation_test,
-    standard_error_of_difference,
+    standard_error,
 )
 from .saved import (
     Opened,
@@ -35,7 +35,7 @@ from .saved import (
     what_differs,
 )
 from .score import metric_of_counts, per_sample, value_at_once
-from .stats import difference95_of
+from .stats import draws_of, middle95
 from .types import Json, Metric
 
 if TYPE_CHECKING:
@@ -205,9 +205,11 @@ def difference(
     of_b, _ = metric_of_counts(metric, other, groups)
     if number < 2:
         return Difference(*common, a, b, b - a, *nothing)
+    # each resample draws the same groups for both
+    draws = draws_of(lambda counts: of_b(counts) - of_a(counts), number, seed)
     tested = permutation(metric, first, other, groups, seed)
     found = detectable_difference(
-        standard_error_of_difference(of_a, of_b, number, seed),
+        standard_error(draws, number),
         tested,
         b - a,
         number,
@@ -216,7 +218,7 @@ def difference(
     return Difference(
         *common,
         *(a, b, b - a),
-        difference95_of(of_b, of_a, number, seed),
+        middle95(draws, number),
         tested.two_sided,
         tested.below if metric.higher_is_better else tested.above,
         tested.two_sided,

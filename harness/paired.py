@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from .stats import OfCounts, draws_of, group_sums
+from .stats import group_sums
 
 if TYPE_CHECKING:
     from .types import FloatArray
@@ -136,12 +136,9 @@ def _critical(sizes: FloatArray) -> tuple[float, float]:
 # ---------------------------------------------------------------- what could be found
 
 
-def standard_error_of_difference(a: OfCounts, b: OfCounts, groups: int, seed: int = 0) -> float:
-    """The bootstrap's standard deviation of metric b minus metric a, with the share that
-    resampling few groups takes from it put back; nan for fewer than two groups."""
-    if groups < 2:
-        return float("nan")
-    draws = draws_of(lambda counts: b(counts) - a(counts), groups, seed)
+def standard_error(draws: FloatArray, groups: int) -> float:
+    """The standard deviation of what resamples of so many groups gave, with the share that
+    resampling few of them takes from it put back; nan where fewer than two say anything."""
     draws = draws[np.isfinite(draws)]
     if len(draws) < 2:
         return float("nan")

@@ -120,7 +120,7 @@ def interval95_of(
     """As interval95, of a metric as a function of how often each group counts."""
     if groups < 2:
         return None
-    return _middle95(draws_of(metric, groups, seed, resamples), groups)
+    return middle95(draws_of(metric, groups, seed, resamples), groups)
 
 
 def bca95_of(
@@ -198,7 +198,7 @@ def difference95_of(
         return None
     # two products of one shape, so that equal rows give a difference of exactly 0
     draws = draws_of(lambda counts: a(counts) - b(counts), groups, seed, RESAMPLES)
-    return _middle95(draws, groups)
+    return middle95(draws, groups)
 
 
 def paired_difference(
@@ -230,7 +230,9 @@ def draws_of(
     return np.concatenate([metric(c) for c in resampled_counts(groups, resamples, seed)])
 
 
-def _middle95(values: FloatArray, groups: int) -> tuple[float, float] | None:
+def middle95(values: FloatArray, groups: int) -> tuple[float, float] | None:
+    """The percentile interval of what resamples of so many groups gave; None where none says
+    anything."""
     values = values[np.isfinite(values)]  # a rare part may be absent from a resample
     if len(values) == 0:
         return None

@@ -18,9 +18,9 @@ from harness.paired import (
     of_swaps,
     of_swaps_by_weights,
     permutation_test,
-    standard_error_of_difference,
+    standard_error,
 )
-from harness.stats import of_counts
+from harness.stats import draws_of, of_counts
 
 Array = npt.NDArray[np.float64]
 
@@ -129,7 +129,8 @@ def test_the_standard_error_is_that_of_paired_differences() -> None:
     b = a + generator.normal(0, 0.1, 400)
     groups = [f"{index:03}" for index in range(400)]
     (of_a, number), (of_b, _) = (of_counts(mean, rows_of(x), groups) for x in (a, b))
-    error = standard_error_of_difference(of_a, of_b, number)
+    draws = draws_of(lambda counts: of_b(counts) - of_a(counts), number)
+    error = standard_error(draws, number)
     assert error == pytest.approx(np.std(b - a, ddof=1) / 20, rel=0.1)
 
 

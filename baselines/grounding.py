@@ -1,6 +1,7 @@
 """What a network learns of texts and regions before its last layer: which of a region's words stand
-in the text, and which phrases of the text speak of it. Training only; the network stays as it is:
-its regions' states are watched, not returned. Knows no data set."""
+in the text, which phrases of the text speak of it, and what two phrases' regions have in common.
+Training only; the network stays as it is: its states are watched, not returned. Knows no data set.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +20,12 @@ from .vlbert_multitask import VLBertMultitask
 
 class RegionWatch:
     """Keeps the regions' states that the network last computed, of every layer between the first
-    and the last: (rows, regions, hidden) each, a row for each text with its picture."""
+    and the last: (rows, regions, hidden) each, a row for each text with its picture. Of VL-BERT
+    also `whole`, the states of [CLS] (rows, hidden) two layers before the last and one before."""
 
     def __init__(self, network: VLBertMultitask | ViLBertMultitask) -> None:
         self.states: list[Tensor] = []
+        self.whole: list[Tensor] = []
         if isinstance(network, VLBertMultitask):
             network.choices.encoder.register_forward_hook(self._see_single_stream)
             self.layers = max(1, network.config.num_hidden_layers - 2)
@@ -34,13 +37,14 @@ class RegionWatch:
             self.layers = len(watched)
 
     def forget(self) -> None:
-        self.states = []
+        self.states, self.whole = [], []
 
     def _see_single_stream(self, _module: nn.Module, inputs: Any, output: Any) -> None:
         token_mask, region_mask = inputs[2], inputs[6]
         layers = output[0]
         between = layers[1:-1] if len(layers) > 2 else layers[-1:]
         self.states = [region_states(layer, token_mask, region_mask) for layer in between]
+        self.whole = [layers[max(0, len(layers) - back)][:, 0] for back in (3, 2)]
 
     def _see_image_stream(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self.states.append(output)
@@ -80,6 +84,32 @@ class GroundingLoss(nn.Module):
         """Which labels stand in each text: (rows, words) token ids -> (rows, labels) of 0 and 1."""
         naming: Tensor = self.get_buffer("naming")
         return naming[texts].amax(dim=1)
+
+
+class TellingLoss(nn.Module):
+    """What a comparison needs, one layer after the other: from the state of [CLS] two layers before
+    the last, what is in the region that each phrase speaks of, where it speaks of one; from that
+    before the last, what the regions of the first two phrases have in common. The last layer has
+    but to choose what was asked for. These layers are not kept."""
+
+    def __init__(self, hidden: int, labels: int) -> None:
+        super().__init__()
+        self.told = nn.Linear(hidden, PHRASES * labels)
+        self.shared = nn.Linear(hidden, labels)
+
+    def forward(self, whole: Sequence[Tensor], labels: Tensor, roles: Tensor) -> Tensor:
+        """whole: twice (rows, hidden), as RegionWatch has it; labels (rows, regions, labels) and
+        roles (rows, regions, PHRASES) as GroundingLoss takes them -> ()."""
+        named = torch.einsum("brp,brl->bpl", roles, labels)
+        one = (roles.sum(dim=1) == 1) & named.any(dim=-1)  # (rows, PHRASES)
+        loss = whole[0].new_zeros(())
+        if bool(one.any()):
+            told = self.told(whole[0]).view(named.shape)
+            loss = loss + vqa_loss(told[one], named[one])
+        two = one[:, 0] & one[:, 1]
+        if bool(two.any()):
+            loss = loss + vqa_loss(self.shared(whole[1][two]), (named[:, 0] * named[:, 1])[two])
+        return loss
 
 
 def naming_words(words: Sequence[str], labels: Mapping[str, int]) -> Tensor:

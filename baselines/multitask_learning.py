@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .grounding import GroundingLoss, RegionWatch
+from .grounding import GroundingLoss, RegionWatch, TellingLoss
 from .multitask_recipes import Recipe
 from .multitask_vision import Vision, Visuals
 from .region_encoder import RegionBatch
@@ -70,6 +70,9 @@ class WithLosses(nn.Module):
         if self.grounding:
             self.watch = RegionWatch(seer.network)
             self.grounded = GroundingLoss(recipe.hidden_size, self.watch.layers, naming)
+        self.telling = recipe.telling if self.grounding else 0.0
+        if self.telling:
+            self.told = TellingLoss(recipe.hidden_size, labels)
 
     def forward(self, kind: str, texts: Tensor, rows: Tensor, **batch: Tensor) -> dict[str, Tensor]:
         """A batch as Collator makes it -> {"loss": ()}."""
@@ -150,7 +153,8 @@ class WithLosses(nn.Module):
 
     def _of_phrases(self, texts: Tensor, rows: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Of each text with its own picture; of a query, with each of its choices."""
-        layers, labels, roles = self.watch.states, batch["labels"][rows], batch["roles"]
+        layers, whole = self.watch.states, self.watch.whole
+        labels, roles = batch["labels"][rows], batch["roles"]
         if "choices" in batch:
             many = batch["choices"].shape[1]
             texts = texts.repeat_interleave(many, dim=0)
@@ -159,7 +163,10 @@ class WithLosses(nn.Module):
         elif "foils" in batch:
             own = self._own_pairs(len(texts))
             layers = [states[own] for states in layers]
+            whole = [states[own] for states in whole]
         found: Tensor = self.grounded(layers, texts, labels, roles)
+        if self.telling and whole:
+            found = found + self.telling * self.told(whole, labels, roles)
         return found
 
     def _of_regions(self, visuals: Visuals, batch: dict[str, Tensor]) -> Tensor:

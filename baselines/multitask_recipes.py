@@ -23,6 +23,7 @@ class Recipe:
     warmup: int = 200  # steps until the learning rate is reached
     region_loss: float = 1.0  # naming and placing regions, where they are annotated
     grounding: float = 1.0  # telling which phrases speak of them, where that is annotated
+    telling: float = 0.0  # vlbert: and what is in them, and what two of them have in common
     negatives: str = "batch"  # what a right pair is told from: "four", or all pairs of the batch
     # visuals of a batch and the texts drawn of each, by what is asked
     answers_batch: int = 8
@@ -62,7 +63,7 @@ class Recipe:
 # by the one task and data set; "" for others and for several at once
 RECIPES: dict[str, dict[str, Recipe]] = {
     "vlbert": {
-        "": Recipe(),
+        "": Recipe(layers=5, learning_rate=8e-4, telling=1.0, moments_passes=6),
         "vqa/easy-vqa": Recipe(
             epochs=8, hidden_size=48, layers=2, heads=4, intermediate_size=96, answers_passes=1
         ),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.baselines.grounding import GroundingLoss, RegionWatch, naming_words
+from harness.baselines.grounding import GroundingLoss, RegionWatch, TellingLoss, naming_words
 from harness.baselines.multitask_examples import PHRASES
 from harness.baselines.vlbert import VLBertConfig
 from harness.baselines.vlbert_multitask import VLBertMultitask
@@ -42,6 +42,17 @@ def test_of_vlbert_the_layers_between_the_first_and_the_last_are_watched() -> No
     for states, official in zip(watch.states, every[1:3], strict=True):
         assert torch.allclose(states[seen.mask], official[seen.mask], atol=1e-6)
         assert (states[~seen.mask] == 0).all()
+
+
+def test_of_vlbert_the_first_word_is_watched_in_the_last_layers_but_the_last() -> None:
+    network = deep_vlbert()
+    watch = RegionWatch(network)
+    every: list[Tensor] = []
+    network.choices.encoder.register_forward_hook(lambda *given: every.extend(given[2][0]))
+    network.answer_logits(TEXTS, network.see(looked()))
+    assert len(watch.whole) == 2
+    for whole, states in zip(watch.whole, every[1:3], strict=True):
+        assert torch.equal(whole, states[:, 0])
 
 
 @pytest.mark.parametrize("name", ["vlbert", "vilbert"])
@@ -88,3 +99,48 @@ def test_only_a_word_that_is_in_the_text_and_of_the_region_is_mentioned() -> Non
 
 def test_regions_that_are_not_known_teach_nothing() -> None:
     assert loss_with(20.0, torch.zeros(1, 2, 2), torch.ones(1, 2, PHRASES), TEXTS[:1] * 0) == 0
+
+
+# ---------------------------------------------------------------- what is in them, what they share
+
+LABELS = torch.tensor([[0.0, 0, 0], [1, 1, 0], [1, 0, 1]])  # of the whole picture, nothing
+
+
+def telling(*roles: tuple[int, ...], told: Tensor | None = None, shared: float = -20.0) -> float:
+    """The loss on a text whose phrases speak of these regions, where every label is told to be
+    absent but for `told` (PHRASES, labels), and `shared` is the logit of the first being shared."""
+    loss = TellingLoss(HIDDEN, 3)
+    spoken = torch.zeros(1, 3, PHRASES)
+    for phrase, regions in enumerate(roles):
+        spoken[0, list(regions), phrase] = 1
+    logits = torch.zeros(PHRASES, 3) if told is None else told
+    with torch.no_grad():
+        for layer in (loss.told, loss.shared):
+            layer.weight.zero_()
+            layer.bias.fill_(-20.0)
+        loss.told.bias += 40 * logits.flatten()
+        loss.shared.bias[0] = shared
+        return float(loss([torch.zeros(1, HIDDEN)] * 2, LABELS[None], spoken))
+
+
+def test_what_is_in_the_one_region_of_a_phrase_is_to_be_told() -> None:
+    right = torch.zeros(PHRASES, 3)
+    right[1] = LABELS[2]
+    assert telling((), (2,), told=right) < 1e-6
+    # both of its labels are missed; the mean is over the phrases that speak of one region
+    assert telling((), (2,)) == pytest.approx(40, rel=1e-3)
+    assert telling((), (2,), (1,), told=right) == pytest.approx(20, rel=1e-3)
+
+
+def test_a_phrase_of_several_regions_or_of_an_unknown_one_teaches_nothing() -> None:
+    assert telling((1, 2)) == 0
+    assert telling((0,)) == 0
+
+
+def test_what_the_first_two_have_in_common_is_to_be_told() -> None:
+    right = torch.zeros(PHRASES, 3)
+    right[0], right[1] = LABELS[1], LABELS[2]
+    assert telling((1,), (2,), told=right, shared=20.0) < 1e-6
+    assert telling((1,), (2,), told=right) == pytest.approx(20, rel=1e-3)
+    right[2] = LABELS[2]
+    assert telling((1,), (1, 2), (2,), told=right) < 1e-6  # of the second two, nothing is asked

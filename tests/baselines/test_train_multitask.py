@@ -106,7 +106,7 @@ def test_no_annotation_reaches_the_network_that_is_kept(name: str, tmp_path: Pat
     TRAIN[name](request(tmp_path))
     seer, vocabulary, config = read_folder(tmp_path)
     assert seer.state_dict().keys() == build(config, vocabulary).state_dict().keys()
-    for layers in ("naming", "placing", "mentions", "roles"):
+    for layers in ("naming", "placing", "mentions", "roles", "told", "shared"):
         assert not any(layers in name for name in seer.state_dict())
 
 
@@ -160,6 +160,13 @@ def test_logits_do_not_depend_on_labels_and_targets(
             losses.append(learner(**batch | {changed: _flipped(changed, batch[changed])})["loss"])
     assert all(torch.equal(seen[0], other) for other in seen[1:])
     assert all(losses[0] != other for other in losses[1:])
+    torch.manual_seed(0)
+    telling = WithLosses(seer, replace(recipe, telling=1e3), naming).eval()
+    telling.load_state_dict(learner.state_dict(), strict=False)
+    with torch.no_grad():
+        more = telling(**batch)["loss"] - losses[0]
+    # only a single stream has a word that looks at regions as they do at it
+    assert more > 0.1 if name == "vlbert" else more == 0
 
 
 @pytest.mark.parametrize("name", TRAIN)

@@ -118,7 +118,7 @@ def telling(*roles: tuple[int, ...], told: Tensor | None = None, shared: float =
         for layer in (loss.told, loss.shared):
             layer.weight.zero_()
             layer.bias.fill_(-20.0)
-        loss.told.bias += 40 * logits.flatten()
+        loss.told.bias.add_(40 * logits.flatten())
         loss.shared.bias[0] = shared
         return float(loss([torch.zeros(1, HIDDEN)] * 2, LABELS[None], spoken))
 

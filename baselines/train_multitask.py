@@ -91,7 +91,8 @@ class _EpochLoader(DataLoader[Any]):
 def _train(request: TrainRequest, model: ModelName, blind: bool) -> None:
     parts = parts_of(request)
     alone = request.task if len(parts) == 1 else ""
-    recipe = recipe_for(model, dict(request.options), request.dataset, alone)
+    name = f"{model}-blind" if blind else model
+    recipe = recipe_for(name, dict(request.options), request.dataset, alone)
     start = read_start(recipe.start)
     asked = {"recipe": asdict(recipe), "blind": blind, "also": [name_of(p) for p in parts[1:]]}
     checkpoints = prepare_checkpoints(

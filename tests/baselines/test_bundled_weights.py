@@ -132,24 +132,23 @@ def test_transformers_answer_toybox(run: Any, model: str) -> None:
         assert shares_of_ceiling(result)[family] >= 0.85, family
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(
-            "vlbert",
-            marks=pytest.mark.xfail(strict=True, reason="at chance: docs/decisions/0004"),
-        ),
-        "vilbert",
-    ],
-)
+@pytest.mark.parametrize("model", ["vlbert", "vilbert"])
 def test_transformers_tell_same_from_different(run: Any, model: str) -> None:
     assert shares_of_ceiling(run("vqa/toybox", model))["same-different"] >= 0.85
 
 
-def test_vilbert_finds_pictures_as_well_as_nce_does(run: Any) -> None:
+@pytest.mark.parametrize("model", ["vlbert", "vilbert"])
+def test_transformers_find_pictures_as_well_as_nce_does(model: str) -> None:
     """As their cards have it, among the same 200 pictures and their captions."""
-    found = promised(WEIGHTS / "vilbert--toybox", "retrieval/toybox", "text-to-image R@1")
+    found = promised(WEIGHTS / f"{model}--toybox", "retrieval/toybox", "text-to-image R@1")
     assert found >= 98.0  # harness eval --task retrieval --model nce --limit 200
+
+
+@pytest.mark.parametrize("model", ["vlbert", "vilbert"])
+def test_transformers_find_moments(model: str) -> None:
+    """As their cards have it."""
+    task = "temporal-localization/toybox"
+    assert promised(WEIGHTS / f"{model}--toybox", task, "R@1, IoU=0.5") >= 50
 
 
 def shares_of_ceiling(result: Any) -> dict[str, float]:

@@ -29,7 +29,7 @@ from harness.registry import (
 from harness.report.site import write_report
 from harness.saved import SavedRun, read_run
 from harness.specs import ModelSpec
-from harness.types import LoadRequest
+from harness.types import Dataset, LoadRequest
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,12 @@ def weights_of(wanted: Wanted) -> str | None:
     if wanted.model.kind != "model":
         return None
     task_spec, data_spec = find_task(wanted.task)
-    request = LoadRequest(task_spec.name, data_spec.name)
+
+    def train_part() -> Dataset:  # what a model may choose its captions from
+        part: Dataset = load_attribute(data_spec.load)(None, data_spec.train_split)
+        return part
+
+    request = LoadRequest(task_spec.name, data_spec.name, train=train_part)
     digest: str | None = load_attribute(wanted.model.load)(request).description.weights_sha256
     return digest
 

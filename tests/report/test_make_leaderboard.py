@@ -68,3 +68,12 @@ def test_all_models_search_among_as_many_entries_as_the_slowest_can(script: Modu
     assert wanted["vqa/toybox", "nce"] is None
     assert ("vqa/toybox", "oracle") not in wanted
     assert ("captioning/toybox", "vlbert") not in wanted
+
+
+def test_a_run_of_who_takes_its_answers_from_the_train_part_is_kept_too(
+    make: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.tasks.captioning.meteor_reason", lambda: "not in this test")
+    of_captions = ("--tasks", "captioning/toybox", "--models", "nce", "--limit", "5")
+    assert make(*of_captions)[0] == "captioning/toybox nce: runs"
+    assert make(*of_captions)[0] == "captioning/toybox nce: kept"

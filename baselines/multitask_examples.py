@@ -35,11 +35,10 @@ from .multitask_vision import (
 )
 from .region_encoder import PictureRegions, RegionBatch, find_regions, named_regions
 from .region_labels import labels_of, roles_of
-from .text_inputs import pad_texts, with_tags_as_words
+from .text_inputs import MOST_TOKENS, pad_texts, with_tags_as_words
 from .vlbert import soft_targets
 from .words import Vocabulary
 
-MOST_TOKENS = 48
 PHRASES = 6  # of a text, whose regions training may be told
 
 Seen: TypeAlias = PictureRegions | FrameRegions | npt.NDArray[np.uint8]
@@ -59,7 +58,7 @@ class Text:
     right: int = -1
     overlaps: tuple[float, ...] = ()
     answers: Mapping[int, float] | None = None
-    roles: tuple[tuple[int, ...], ...] = ()
+    roles: Roles = ()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from harness.types import (
 
 from .attention_maps import WatchedModel
 from .moment_windows import Moment, apart, window_of
-from .multitask_examples import MOST_TOKENS, pad_choices
+from .multitask_examples import pad_choices
 from .multitask_folder import MultitaskConfig, read_folder
 from .multitask_learning import Seer
 from .multitask_vision import (
@@ -41,7 +41,7 @@ from .multitask_vision import (
 )
 from .official_model import OfficialModel, load_official_model
 from .region_encoder import PictureRegions, RegionCache, named_regions
-from .text_inputs import pad_texts, rows_of_tags, with_tags_as_words
+from .text_inputs import MOST_TOKENS, pad_texts, rows_of_tags, with_tags_as_words
 from .words import Vocabulary
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from harness.errors import BadInput
 from harness.types import Dataset, TrainPart, TrainRequest
 
 from .checkpoints import prepare_checkpoints
-from .multitask_examples import MOST_TOKENS, Reader, kind_of, texts_of
+from .multitask_examples import Reader, kind_of, texts_of
 from .multitask_folder import ModelName, MultitaskConfig, build, save_folder
 from .multitask_vision import VisionConfig
 from .pretraining_batches import Pair, PretrainingCollator
@@ -30,6 +30,7 @@ from .region_classes import (
 )
 from .region_encoder import PictureRegions, RegionCNN
 from .region_labels import label_words_of
+from .text_inputs import MOST_TOKENS
 from .train_multitask import name_of, network_config, parts_of, vision_config
 from .training import CurveTrainer, PlainProgress, finish, learn, training_arguments
 from .words import Vocabulary, learn_vocabulary

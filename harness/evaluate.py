@@ -5,7 +5,7 @@ run.json. What `harness eval` does; prints nothing and knows no task.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from .artifacts import write_artifacts
 from .errors import BadInput
 from .provenance import environment
 from .registry import can_do, find_model, find_task, load_attribute, model_specs
-from .score import report, write_rows
+from .score import check_names, report, write_rows
 from .setting import EvalRequest, Setting, Stage, silent
 from .specs import DatasetSpec, ModelSpec, TaskSpec
 from .store import SCHEMA, Run, is_complete, locked, open_run
-from .types import Dataset, Json, Sample, Task
+from .types import Dataset, Json, Task
 from .yardsticks import floors_and_ceilings, run_controls
 
 __all__ = ["EvalRequest", "Finished", "Stage", "evaluate"]
@@ -50,7 +50,7 @@ def evaluate(request: EvalRequest, stage: Stage | None = None) -> Finished:
     samples = dataset.samples[: request.limit]
     if not samples:
         raise BadInput(f"{request.task} {dataset.split}: no samples to evaluate")
-    _check_names(f"{request.task} {dataset.split}", samples)
+    check_names(f"{request.task} {dataset.split}", samples)
     task: Task = load_attribute(task_spec.load)
     setting = Setting(
         request, task_spec, data_spec, task, dataset, samples, device, stage or silent
@@ -64,22 +64,6 @@ def evaluate(request: EvalRequest, stage: Stage | None = None) -> Finished:
         with locked(run):
             if not is_complete(run):  # else another process has just finished it
                 return _run(setting, run, model_spec, model, decides)
-
-
-def _check_names(where: str, samples: Sequence[Sample]) -> None:
-    """BadInput where two samples have one id, or where no file could hold an id, a group or a tag:
-    JSON may spell half of a surrogate pair, UTF-8 has none."""
-    if len({sample.id for sample in samples}) < len(samples):
-        raise BadInput(f"{where}: two samples have one id; mend the data set")
-    for sample in samples:
-        for name in (sample.id, sample.group, *sample.tags, *sample.tags.values()):
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise BadInput(
-                    f"{where}: sample {sample.id!a}: {name!a} holds half of a surrogate "
-                    "pair, which no file can hold; mend the data set"
-                ) from None
 
 
 def choose_device(asked: str, model: ModelSpec) -> str:

@@ -15,7 +15,7 @@ from .evaluate import Finished, check_rules
 from .media.checksums import sha256_of_file
 from .provenance import environment
 from .registry import find_task, load_attribute
-from .score import report, write_rows
+from .score import check_names, report, write_rows
 from .setting import EvalRequest, Setting
 from .specs import DatasetSpec, TaskSpec
 from .store import SCHEMA, Record, Run, append, locked, open_run
@@ -59,6 +59,7 @@ def score_predictions(request: ScoreRequest) -> Finished:
         data_spec = _data_set_of_files(request, task_spec, data_spec)
     task: Task = load_attribute(task_spec.load)
     dataset = _dataset_to_score(request, data_spec)
+    check_names(f"{request.task} {dataset.split}", dataset.samples)
     predictions = read_predictions(task, request.predictions, dataset)
     _check_ids(request, dataset, predictions)
     groups = {sample.id: sample.group for sample in dataset.samples}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import __version__
+from .errors import BadInput
 from .specs import TaskSpec
 from .stats import (
     OfCounts,
@@ -80,6 +81,22 @@ class Scored:
     @property
     def groups(self) -> list[str]:
         return [sample.group for sample in self.samples]
+
+
+def check_names(where: str, samples: Sequence[Sample]) -> None:
+    """BadInput where two samples have one id, or where no file could hold an id, a group or a tag:
+    JSON may spell half of a surrogate pair, UTF-8 has none."""
+    if len({sample.id for sample in samples}) < len(samples):
+        raise BadInput(f"{where}: two samples have one id; mend the data set")
+    for sample in samples:
+        for name in (sample.id, sample.group, *sample.tags, *sample.tags.values()):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise BadInput(
+                    f"{where}: sample {sample.id!a}: {name!a} holds half of a surrogate "
+                    "pair, which no file can hold; mend the data set"
+                ) from None
 
 
 def score(

@@ -17,6 +17,7 @@ from harness.errors import BadInput
 from harness.evaluate import EvalRequest, Finished, evaluate
 from harness.media.checksums import sha256_of_files
 from harness.registry import embedded_tasks
+from harness.rescore import ScoreRequest, score_predictions
 from harness.types import Json
 
 Cli = Callable[..., CompletedProcess[str]]
@@ -155,6 +156,10 @@ def test_a_name_that_no_file_can_hold_is_refused_before_anything_is_computed(did
     request = EvalRequest(DIDEMO, "chance", split="val", data_dir=didemo, output=didemo / "runs")
     assert "holds half of a surrogate pair" in refusal(evaluate, request)
     assert not (didemo / "runs").exists()
+    results = didemo / "results.json"
+    results.write_text("[]")
+    asked = ScoreRequest(results, DIDEMO, split="val", data_dir=didemo)
+    assert "holds half of a surrogate pair" in refusal(score_predictions, asked)
 
 
 def test_didemos_prior_of_test_on_val_is_what_its_authors_report(tmp_path: Path) -> None:

@@ -52,9 +52,11 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def write_assets(folder: Path) -> None:
-    """The style and the scripts of the pages, into `folder`/assets."""
-    shutil.copytree(HERE / "assets", folder / "assets", dirs_exist_ok=True)
+def write_assets(folder: Path, samples: bool = True) -> None:
+    """The style and the scripts of the pages, into `folder`/assets; without `samples`, not those of
+    the explorer."""
+    left_out = None if samples else shutil.ignore_patterns("explorer*")
+    shutil.copytree(HERE / "assets", folder / "assets", dirs_exist_ok=True, ignore=left_out)
 
 
 @cache

@@ -54,7 +54,7 @@ def write_report(
     _keep_apart(collection.runs, folder)
     board = leaderboard_from(collection, seed)
     try:
-        write_assets(folder)
+        write_assets(folder, samples)
     except OSError as error:
         raise BadInput(
             f"{folder}: cannot be written ({error.strerror}); give another folder with -o"

@@ -181,6 +181,9 @@ def test_the_command_says_what_it_wrote(
         "leaderboard.json",
         "leaderboard.md",
     ]
+    page = Path("out/index.html").read_text()
+    for asset in Path("out/assets").iterdir():  # nothing that no page of it asks for
+        assert f"assets/{asset.name}" in page
     done = cli("report", "runs", "-o", "out", "--json")
     assert json.loads(done.stdout)["runs"] == 1
     done = cli("report", "runs", "-o", ".")

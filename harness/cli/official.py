@@ -56,9 +56,9 @@ def take_official(options: MutableMapping[str, Any]) -> OfficialWeights | None:
     weights = options["weights"]
     if weights is None or not weights.is_file():
         option = {"vocabulary": "vocab"}.get(given[0], given[0])
-        found = "is not given" if weights is None else f"{weights} is no file"
+        found = "which is not given" if weights is None else f"and {weights} is no file"
         raise BadInput(
-            f"--{option} goes with a released file in --weights, which {found}; leave it out, or "
+            f"--{option} goes with a released file in --weights, {found}; leave it out, or "
             "give the file"
         )
     return OfficialWeights(**chosen)

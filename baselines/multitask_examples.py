@@ -3,6 +3,7 @@ should lead to, and batches of them, each of one task. Knows no network."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -323,16 +324,16 @@ def _draw(options: Sequence[Any], most: int) -> list[Any]:
 
 
 class OneKindBatches:
-    """A batch sampler: every example once an epoch, or as often as `passes` says of its kind, each
-    batch of one kind, the batches of all kinds in random order. The order depends on the seed and
-    the epoch alone."""
+    """A batch sampler: every example once an epoch, or as often as `passes` says of its kind (1.5:
+    all, and half of them again), each batch of one kind, the batches of all kinds in random order.
+    The order depends on the seed and the epoch alone."""
 
     def __init__(
         self,
         kinds: Sequence[Kind],
         sizes: Mapping[Kind, int],
         seed: int,
-        passes: Mapping[Kind, int] | None = None,
+        passes: Mapping[Kind, float] | None = None,
     ) -> None:
         self.places: dict[Kind, list[int]] = {}
         for place, kind in enumerate(kinds):
@@ -344,19 +345,22 @@ class OneKindBatches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return sum(
-            -(-len(some) // self.sizes[kind]) * self.passes.get(kind, 1)
-            for kind, some in self.places.items()
-        )
+        return sum(self._count(kind) for kind in self.places)
+
+    def _count(self, kind: Kind) -> int:
+        """Batches of a kind in an epoch, one at least."""
+        whole = -(-len(self.places[kind]) // self.sizes[kind])
+        return max(1, round(whole * self.passes.get(kind, 1)))
 
     def __iter__(self) -> Iterator[list[int]]:
         chance = np.random.Generator(np.random.Philox([self.seed, self.epoch]))
         batches = []
         for kind, places in self.places.items():
-            size = self.sizes[kind]
-            for _ in range(self.passes.get(kind, 1)):
+            size, passes = self.sizes[kind], []
+            for _ in range(math.ceil(self.passes.get(kind, 1))):
                 order = [places[i] for i in chance.permutation(len(places)).tolist()]
-                batches += [order[start : start + size] for start in range(0, len(order), size)]
+                passes += [order[start : start + size] for start in range(0, len(order), size)]
+            batches += passes[: self._count(kind)]
         for i in chance.permutation(len(batches)).tolist():
             yield batches[i]
 

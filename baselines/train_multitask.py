@@ -113,7 +113,7 @@ def _train(request: TrainRequest, model: ModelName, blind: bool) -> None:
             kinds,
             sizes,
             request.seed,
-            {"answers": recipe.answers_passes, "moments": recipe.moments_passes},
+            _passes_of(recipe),
         ),
         measure=lambda: _measure(seer, vocabulary, config, request.device, parts),
         model=WithLosses(seer, recipe, naming_words(vocabulary.words, words)),
@@ -294,6 +294,16 @@ def _batches_of(recipe: Recipe) -> tuple[dict[Kind, int], dict[Kind, int]]:
         "moments": recipe.moments_draw,
     }
     return sizes, draws
+
+
+def _passes_of(recipe: Recipe) -> dict[Kind, float]:
+    """How often each kind comes in an epoch."""
+    return {
+        "answers": recipe.answers_passes,
+        "moments": recipe.moments_passes,
+        "pairs": recipe.pairs_passes,
+        "clip-pairs": recipe.pairs_passes,
+    }
 
 
 def _measure(

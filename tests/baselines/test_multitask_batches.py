@@ -91,6 +91,23 @@ def test_a_kind_with_passes_comes_so_often_an_epoch() -> None:
     assert all(times[place] == (2 if kind == "answers" else 1) for place, kind in enumerate(KINDS))
 
 
+def test_a_part_of_a_pass_takes_other_examples_each_epoch() -> None:
+    batches = OneKindBatches(KINDS, SIZES, 0, passes={"answers": 1.5, "pairs": 0.5})
+    answers, pairs = (
+        [place for place, kind in enumerate(KINDS) if kind == wanted]
+        for wanted in ("answers", "pairs")
+    )
+    seen: set[int] = set()
+    for epoch in range(8):
+        found = epoch_of(0, epoch, batches)
+        assert len(found) == len(batches) == 4 + 2 + 1  # of 3, 3 and 1 batches in a pass
+        times = Counter(place for batch in found for place in batch)
+        assert all(1 <= times[place] <= 2 for place in answers)
+        assert all(times[place] <= 1 for place in pairs)
+        seen |= times.keys()
+    assert seen >= set(pairs)
+
+
 def test_each_batch_is_of_one_kind_and_every_example_comes_once_an_epoch() -> None:
     found = epoch_of(0, 0)
     assert sorted(place for batch in found for place in batch) == list(range(len(KINDS)))

@@ -28,7 +28,7 @@ from harness.types import (
 
 from .attention_maps import WatchedModel
 from .moment_windows import Moment, apart, window_of
-from .multitask_examples import pad_choices
+from .multitask_batches import pad_choices
 from .multitask_folder import MultitaskConfig, read_folder
 from .multitask_learning import Seer
 from .multitask_vision import (

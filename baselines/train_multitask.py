@@ -18,15 +18,8 @@ from harness.types import Dataset, ModelDescription, TrainPart, TrainRequest
 from .checkpoints import prepare_checkpoints
 from .grounding import naming_words
 from .moment_windows import usual_lengths
-from .multitask_examples import (
-    Collator,
-    Example,
-    Kind,
-    OneKindBatches,
-    Reader,
-    kind_of,
-    texts_of,
-)
+from .multitask_batches import Collator, OneKindBatches
+from .multitask_examples import Example, Kind, Reader, kind_of, texts_of
 from .multitask_folder import ModelName, MultitaskConfig, build, save_folder
 from .multitask_learning import Seer, WithLosses
 from .multitask_model import MultitaskModel

@@ -94,7 +94,7 @@ def of_questions(model: MultitaskModel, inputs: list[Any]) -> Ways:
 
 
 def of_choices(model: MultitaskModel, inputs: list[Any]) -> Ways:
-    from harness.baselines.multitask_examples import pad_choices
+    from harness.baselines.multitask_batches import pad_choices
     from harness.baselines.region_encoder import named_regions
 
     some = inputs[:PICTURES]

@@ -34,11 +34,6 @@ def video_clip(id: str, path: Path, duration: float) -> Clip:
     return Clip(id=id, read=partial(read_frames, path, duration=duration), duration=duration)
 
 
-def frames_per_second(duration: float, rate: float) -> int:
-    """How many frames to ask of `duration` seconds for `rate` a second: at least one."""
-    return max(1, round(duration * rate))
-
-
 def read_frames(
     path: Path, count: int, duration: float | None = None, start: float = 0.0
 ) -> Frames:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,11 +124,3 @@ def count(value: float | None) -> str:
 def shorten(text: str, most: int = 60) -> str:
     """At most `most` characters, the last an ellipsis where some are left out."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def in_page(values: Mapping[str, Any]) -> str:
-    """JSON as a script of a page: `report = {...}` in ASCII, for a file that <script src> reads,
-    which works without a server where fetch() does not."""
-    import json
-
-    return f"window.report = {json.dumps(values, allow_nan=False)};\n"

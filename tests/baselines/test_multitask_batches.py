@@ -13,17 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from harness.baselines.multitask_examples import (
+from harness.baselines.multitask_batches import (
     Collator,
-    Example,
-    Kind,
     OneKindBatches,
-    Reader,
-    kind_of,
     of_other_pictures,
     pad_choices,
-    texts_of,
 )
+from harness.baselines.multitask_examples import Example, Kind, Reader, kind_of, texts_of
 from harness.baselines.multitask_vision import (
     VisionConfig,
     cut_up_frames,

@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.baselines.multitask_examples import (
-    OneKindBatches,
-)
+from harness.baselines.multitask_batches import OneKindBatches
 from harness.baselines.multitask_folder import read_folder
 from harness.baselines.multitask_recipes import recipe_for
 from harness.baselines.train_multitask import train_vilbert, train_vlbert, train_vlbert_blind

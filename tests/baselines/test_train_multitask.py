@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from harness.baselines.grounding import naming_words
-from harness.baselines.multitask_examples import Collator, Reader
+from harness.baselines.multitask_batches import Collator
+from harness.baselines.multitask_examples import Reader
 from harness.baselines.multitask_folder import build, read_folder
 from harness.baselines.multitask_learning import WithLosses
 from harness.baselines.multitask_recipes import Recipe

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.errors import BadInput
-from harness.media.video import frames_per_second, read_frames, video_clip
+from harness.media.video import read_frames, video_clip
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
 
@@ -296,10 +296,3 @@ def test_without_pyav_the_message_says_what_to_install(
 def test_fewer_than_one_frame_cannot_be_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 frames"):
         read_frames(tmp_path / "a.mp4", 0)
-
-
-@pytest.mark.parametrize(
-    ("duration", "rate", "count"), [(10.0, 2.0, 20), (0.1, 1.0, 1), (0.0, 5.0, 1), (2.6, 1.0, 3)]
-)
-def test_frames_per_second_are_at_least_one_frame(duration: float, rate: float, count: int) -> None:
-    assert frames_per_second(duration, rate) == count

@@ -39,6 +39,7 @@ from .captioner_vision import Read, cells_of, read_visuals
 from .moment_windows import apart, every_window, window_of
 from .pruned_likelihood import Level, gains, log_likelihoods, tree_of
 from .show_attend_tell import look_at
+from .weights_folder import no_folder
 
 if TYPE_CHECKING:
     from harness.types import FloatArray
@@ -285,12 +286,12 @@ def load_captioner(request: LoadRequest, name: str) -> CaptioningModel:
     """The bundled weights of `name` for the data set, or those of --weights."""
     task, wanted = request.task, _BY_CAPTIONER.get(request.task, request.task)
     folder = request.weights or BUNDLED / f"{name}--{wanted}--{request.dataset}"
+    if request.weights is not None and not folder.is_dir():
+        raise no_folder(folder)
     if not folder.is_dir():
         raise BadInput(
             f"{name} has no weights for {task}/{request.dataset}: train it (harness train --task "
             f"{wanted}/{request.dataset} --model {name} -o DIR) and give --weights DIR"
-            if request.weights is None
-            else f"{folder}: no such folder; --weights takes a folder that `harness train` wrote"
         )
     network, words, config = read_folder(folder)
     if config.trained_on.partition("/")[0] not in (task, wanted):

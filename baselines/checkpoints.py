@@ -17,7 +17,8 @@ from harness.types import TrainRequest
 def prepare_checkpoints(request: TrainRequest, asked: Mapping[str, Any]) -> Path:
     """The folder of checkpoints, emptied on --restart. `asked`: what beside the request's task,
     seed and data makes a training what it is, as JSON holds it. BadInput if the folder holds those
-    of another training, which must not go on as this one."""
+    of another training, which must not go on as this one; one that ended before its first
+    checkpoint leaves nothing to go on with."""
     folder = request.output / "checkpoints"
     wanted = {
         "task": f"{request.task}/{request.dataset}",
@@ -29,7 +30,7 @@ def prepare_checkpoints(request: TrainRequest, asked: Mapping[str, Any]) -> Path
     if not request.resume:
         shutil.rmtree(folder, ignore_errors=True)
     noted = folder / "request.json"
-    if noted.is_file():
+    if noted.is_file() and any(folder.glob("checkpoint-*")):
         try:
             same = json.loads(noted.read_text(encoding="utf-8")) == wanted
         except ValueError:

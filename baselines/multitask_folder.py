@@ -63,6 +63,8 @@ def read_folder(folder: Path) -> tuple[Seer, Vocabulary, MultitaskConfig]:
 
 def _read_config(path: Path) -> MultitaskConfig:
     content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("the first is no JSON object")
     kinds: dict[str, Any] = {"vlbert": VLBertConfig, "vilbert": ViLBertConfig}
     vision = content["vision"]
     regions = vision["regions"] | {"channels": tuple(vision["regions"]["channels"])}
@@ -96,5 +98,7 @@ def _check_sizes(config: MultitaskConfig, vocabulary: Vocabulary) -> None:
         raise ValueError(f"{len(config.answers)} answers for {network.answers} logits")
     if len(vocabulary.words) != network.vocab_size:
         raise ValueError(f"{len(vocabulary.words)} words for {network.vocab_size} embeddings")
+    if len(set(vocabulary.words)) < len(vocabulary.words):
+        raise ValueError("a word is there twice")
     if config.vision.regions.kind not in get_args(RegionKind):
         raise ValueError(f"regions of the unknown kind {config.vision.regions.kind!r}")

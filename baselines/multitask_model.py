@@ -42,6 +42,7 @@ from .multitask_vision import (
 from .official_model import OfficialModel, load_official_model
 from .region_encoder import PictureRegions, RegionCache, named_regions
 from .text_inputs import MOST_TOKENS, pad_texts, rows_of_tags, with_tags_as_words
+from .weights_folder import no_folder
 from .words import Vocabulary
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ def load_multitask(request: LoadRequest, name: str) -> MultitaskModel:
     """The bundled weights of `name` that were trained for the data set, or those of --weights."""
     folder = _folder_for(request, name)
     seer, vocabulary, config = read_folder(folder)
+    _check_model(name, folder, config)
     _check_trained(request, folder, config)
     if request.device != "cpu":
         # TF32 would move scores by 1e-3 against the CPU's
@@ -265,10 +267,7 @@ def _folder_for(request: LoadRequest, name: str) -> Path:
     """The bundled folder that was trained for the data set, perhaps among others."""
     if request.weights is not None:
         if not request.weights.is_dir():
-            raise BadInput(
-                f"{request.weights}: no such folder; --weights takes a folder that `harness train` "
-                "wrote"
-            )
+            raise no_folder(request.weights)
         return request.weights
     wanted = f"{request.task}/{request.dataset}"
     for config in sorted(BUNDLED.glob(f"{name}--*/config.json")):
@@ -278,6 +277,16 @@ def _folder_for(request: LoadRequest, name: str) -> Path:
         f"{name} has no weights for {request.task}/{request.dataset}: train it (harness train "
         f"--task {request.task}/{request.dataset} --model {name} -o DIR) and give --weights DIR"
     )
+
+
+def _check_model(name: str, folder: Path, config: MultitaskConfig) -> None:
+    """BadInput where scores would stand under another model's name: ViLBERT's under VL-BERT's, or
+    those of one that sees under that of the one that does not."""
+    sees_too_much = name.endswith("-blind") and not config.vision.blind
+    if config.model != name.removesuffix("-blind") or sees_too_much:
+        raise BadInput(
+            f"{folder}: weights of {config.model}, not of {name}; give --model {config.model}"
+        )
 
 
 def _check_trained(request: LoadRequest, folder: Path, config: MultitaskConfig) -> None:

@@ -41,6 +41,7 @@ from .text_inputs import (
     tags_of,
 )
 from .visual_encoder import read_clips, read_pictures
+from .weights_folder import no_folder
 from .words import Vocabulary
 
 if TYPE_CHECKING:
@@ -317,10 +318,7 @@ def load_nce(request: LoadRequest) -> NceModel:
 def _folder_for(request: LoadRequest) -> Path:
     if request.weights is not None:
         if not request.weights.is_dir():
-            raise BadInput(
-                f"{request.weights}: no such folder; --weights takes a folder that `harness train` "
-                "wrote"
-            )
+            raise no_folder(request.weights)
         return request.weights
     for task in filter(None, (request.task, _SERVES.get(request.task))):
         folder = BUNDLED / f"nce--{task}--{request.dataset}"

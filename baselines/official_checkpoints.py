@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from harness.errors import BadInput
 
+from .weights_folder import check_finite
+
 Renames = Sequence[tuple[str, str]]  # (a name's start in the file, what the module has instead)
 
 _SECTIONS = ("state_dict", "model_state_dict", "model")  # where files keep weights, if not bare
@@ -112,7 +114,7 @@ def load_official(
     Names of the model that start with one of `fresh` may be missing from the file.
 
     Raises BadInput, leaving the model as it was, if the file cannot be read as weights alone, lacks
-    a name that must be there, or holds a weight of another shape or two for one name.
+    a name that must be there, or holds a weight of another shape, two for one name, or NaN.
     """
     wanted: dict[str, Tensor] = model.state_dict(keep_vars=True)
     values, unused = _read(path)
@@ -124,6 +126,7 @@ def load_official(
     _refuse_missing(path, wanted, [name for name in missing if not name.startswith(tuple(fresh))])
     _refuse_misshapen(path, values, wanted, source_of)
     _refuse_untied(path, values, wanted, source_of)
+    check_finite(path, {source: values[source] for source in source_of.values()})
     with torch.no_grad():
         for target, source in source_of.items():
             wanted[target].copy_(values[source])

@@ -194,6 +194,7 @@ class RegionSource:
             except BadInput as error:  # a damaged record is an error when its picture is asked for
                 digest.update(f"{name}: {type(error).__name__}\n".encode())
                 continue
+            digest.update(f"{regions.width} {regions.height}\n".encode())
             digest.update(regions.boxes.tobytes() + regions.features.tobytes())
             wholes.append(self._seen(name, regions).only(()))
         if not wholes:

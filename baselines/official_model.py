@@ -271,6 +271,11 @@ def _answers_of(path: Path, shapes: Shapes, use: Use, answers: Path | None) -> t
     found = read_answers(answers)
     heads = ("final_mlp.2.bias", "vil_prediction.logit_fc.3.bias", "vil_prediction.main.3.bias")
     for head in heads:
+        if shapes.get(head) == (1,):
+            raise BadInput(
+                f"{path}: its head has one label ({head}), as those for expressions and choices "
+                "have; give a file fine-tuned for vqa"
+            )
         if head in shapes and shapes[head] != (len(found),):
             raise BadInput(
                 f"{answers}: has {len(found):,} answers, but {path.name} has {shapes[head][0]:,} "
@@ -283,6 +288,8 @@ def _build_vlbert(
     path: Path, shapes: Shapes, use: Use, sizes: str, vocabulary: Vocabulary, answers: int
 ) -> ReleasedVLBert:
     head = VLBERT_HEAD[use]
+    if any(".c_layer." in name for name in shapes):
+        raise BadInput(f"{path}: is a ViLBERT, by its layers of co-attention; give --model vilbert")
     if head not in shapes:
         raise BadInput(
             f"{path}: {_what_it_is(shapes)} and has no head to {use} with ({head}); fine-tune it "

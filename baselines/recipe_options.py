@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import BadInput
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def with_options(recipe: R, options: Mapping[str, str]) -> R:
     """The recipe with these fields changed, each read as the type of the value it had. BadInput for
-    a field that there is not and for a value of another type."""
+    a field that there is not, for a value of another type, and for a number below 0 or none."""
     known = [field.name for field in fields(recipe)]
     changes: dict[str, Any] = {}
     for option, value in options.items():
@@ -28,6 +29,8 @@ def with_options(recipe: R, options: Mapping[str, str]) -> R:
             changes[option] = kind(value)
         except ValueError:
             raise BadInput(f"--set {option}={value}: not a value of type {kind.__name__}") from None
+        if kind is float and not 0 <= changes[option] < inf:
+            raise BadInput(f"--set {option}={value}: must be a number of 0 or more")
     return replace(recipe, **changes)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from harness.cli.train import measure
+from harness.finished_training import NOTED
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 # one set of weights for all that a transformer over words and regions does on Toybox
@@ -84,6 +85,8 @@ def _train(model: str, tasks: tuple[str, ...], threads: int) -> int:
     asked = [word for task in tasks for word in ("--task", task)]
     # the card tells this command, which anyone can run; the folder is where the weights are bundled
     words = [*asked, "--model", model, "-o", os.path.relpath(folder)]
+    if finished(folder):  # --again
+        (folder / NOTED).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     click.echo(f"harness train {' '.join(words)}")
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}

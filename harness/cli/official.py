@@ -56,7 +56,8 @@ def take_official(options: MutableMapping[str, Any]) -> OfficialWeights | None:
     weights = options["weights"]
     if weights is None or not weights.is_file():
         option = {"vocabulary": "vocab"}.get(given[0], given[0])
-        found = "which is not given" if weights is None else f"and {weights} is no file"
+        what = "is a folder" if weights is not None and weights.is_dir() else "is not there"
+        found = "which is not given" if weights is None else f"and {weights} {what}"
         raise BadInput(
             f"--{option} goes with a released file in --weights, {found}; leave it out, or "
             "give the file"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from harness.types import TrainPart
 
 
+_TABLES = "\n## Measured"  # what a card's tables begin with
+
+
 @click.command("train")
 @click.option(
     "--task",
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Weights folder to write; trained/MODEL--TASK--DATASET unless given.",
+    help="Weights folder to write; trained/MODEL--TASK--DATASET unless given, MODEL--DATASETS for "
+    "several tasks.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -39,7 +43,11 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "options", multiple=True, metavar="NAME=VALUE", help="Change the recipe; repeatable."
 )
-@click.option("--restart", is_flag=True, help="Start anew where a stopped training would go on.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Start anew where a stopped training would go on or a finished one would stay.",
+)
 @click.option("--no-eval", is_flag=True, help="Do not measure the result on the test part.")
 @click.option(
     "--pretrain",
@@ -63,9 +71,10 @@ def command(
     """Train a model on a data set's train part, and measure it on its test part.
 
     Writes config.json, model.safetensors, vocab.txt, curve.json and card.md. The same command goes
-    on with a training that was stopped.
+    on with a training that was stopped, and with measuring one that is finished.
     """
     from harness.evaluate import choose_device
+    from harness.finished_training import asked_of, finished_before, note_finished
     from harness.registry import find_model, load_attribute
     from harness.types import TrainRequest
 
@@ -76,9 +85,7 @@ def command(
     names = [f"{task.name}/{data.name}" for task, data in specs]
     changes = dict(_name_and_value(option) for option in options)
     parts = [_open(task, data, data_dir, limit) for task, data in specs]
-    named = "pretraining" if pretrain else names[0].replace("/", "--")
-    folder = output or Path("trained") / f"{model_spec.name}--{named}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder_for(output, model_spec.name, "pretraining" if pretrain else _named(names))
     request = TrainRequest(
         **vars(parts[0]),
         output=folder,
@@ -89,12 +96,43 @@ def command(
         options=changes,
         also=tuple(parts[1:]),
     )
-    load_attribute(model_spec.pretrain if pretrain else model_spec.train)(request)
-    click.echo(f"weights: {folder}")
-    if no_eval or pretrain:
+    asked = asked_of(request, model_spec.name, pretrain)
+    if finished_before(folder, asked, restart):
+        click.echo(f"weights: {folder}, trained before; --restart trains anew")
+    else:
+        load_attribute(model_spec.pretrain if pretrain else model_spec.train)(request)
+        note_finished(folder, asked)
+        click.echo(f"weights: {folder}")
+    if no_eval or pretrain or _measured(folder):
         return
     for finished in measure(folder, names, model_spec.name, data_dir, request.device, seed):
         show(finished, as_json=False)
+
+
+def _named(tasks: Sequence[str]) -> str:
+    """vqa--toybox for one task; for several, their data sets."""
+    if len(tasks) == 1:
+        return tasks[0].replace("/", "--")
+    return "+".join(dict.fromkeys(task.rpartition("/")[2] for task in tasks))
+
+
+def _folder_for(output: Path | None, model: str, named: str) -> Path:
+    from harness.errors import BadInput
+
+    folder = output or Path("trained") / f"{model}--{named}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"{folder}: cannot be made ({error.strerror}); give another folder with -o"
+        ) from None
+    return folder
+
+
+def _measured(folder: Path) -> bool:
+    """The tables stand in the card, which is written when all are measured."""
+    card = folder / "card.md"
+    return card.is_file() and _TABLES in card.read_text(encoding="utf-8")
 
 
 def _tasks_of(
@@ -154,7 +192,7 @@ def measure(
     from .show import plain_table
 
     card = folder / "card.md"
-    text = card.read_text(encoding="utf-8").partition("\n## Measured")[0]
+    text = card.read_text(encoding="utf-8").partition(_TABLES)[0]
     for task in tasks:
         spec, data = find_task(task)
         of_task = f"{task} " if len(tasks) > 1 else ""

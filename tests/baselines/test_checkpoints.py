@@ -55,3 +55,11 @@ def test_those_of_another_training_are_refused_unless_it_starts_anew(
         prepare_checkpoints(request(tmp_path), {"recipe": {"epochs": 4}})
     prepare_checkpoints(replace(other, resume=False), {})
     assert not kept.exists()
+
+
+def test_a_training_that_ended_before_its_first_checkpoint_bars_no_other(tmp_path: Path) -> None:
+    folder = prepare_checkpoints(request(tmp_path), {"recipe": {"epochs": 3}})
+    assert prepare_checkpoints(request(tmp_path), {"recipe": {"epochs": 4}}) == folder
+    write_checkpoint(folder, 1)
+    with pytest.raises(BadInput, match="--restart"):
+        prepare_checkpoints(request(tmp_path), {"recipe": {"epochs": 3}})

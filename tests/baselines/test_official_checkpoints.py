@@ -336,6 +336,14 @@ def test_a_missing_name_that_matters_is_named(write: Write) -> None:
     assert "first vlbert.encoder.layer.1.output.dense.bias" in line
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_no_number_is_refused(write: Write, value: float) -> None:
+    state = pretrained()
+    name = "vlbert.encoder.layer.1.output.dense.bias"
+    state[name] = torch.full_like(state[name], value)
+    assert f"{name} holds NaN or infinity" in refusal(write(state), VLBertForVQA(TINY), VLBERT_VQA)
+
+
 def test_a_head_that_must_not_start_afresh_is_missed(write: Write) -> None:
     line = refusal(write(pretrained()), VLBertForVQA(TINY), NameTable(VLBERT_VQA.renames))
     assert "lacks 2 of the model's" in line

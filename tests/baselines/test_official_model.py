@@ -127,6 +127,7 @@ def some_regions(number: int, count: int = 3) -> Regions:
 
 def write_regions(path: Path, regions: Mapping[str, Regions], size: tuple[int, int] = SIZE) -> Path:
     """A bottom-up .tsv."""
+    path.parent.mkdir(exist_ok=True)
     lines = []
     for name, one in regions.items():
         encoded = [base64.b64encode(part.tobytes()).decode() for part in (one.boxes, one.features)]
@@ -894,6 +895,15 @@ def test_regions_are_found_by_the_names_that_extractions_give(
     seen = RegionSource(path, WIDTH, to_last_pixel=False)(Picture(id, read=lambda: None))  # type: ignore[arg-type, return-value]
     assert (seen.boxes[1:] == some_regions(5).boxes).all()
     assert seen.boxes[0].tolist() == [0, 0, *SIZE]
+
+
+def test_regions_of_pictures_of_other_sizes_are_other_regions(tmp_path: Path) -> None:
+    """The box of the whole picture differs, and with it every score."""
+    regions = {"1": some_regions(1)}
+    sizes = {"a": (640, 480), "b": (320, 240)}
+    paths = [write_regions(tmp_path / name / "r.tsv", regions, sizes[name]) for name in sizes]
+    first, second = (RegionSource(path, WIDTH, True).sha256 for path in paths)
+    assert first != second
 
 
 def test_a_hundred_regions_are_seen_and_the_mean_is_of_all(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ def test_an_option_is_read_as_the_type_of_its_field() -> None:
         ("sizes", "3", "--set sizes: unknown; choose from epochs, learning_rate, regions"),
         ("epochs", "2.5", "--set epochs=2.5: not a value of type int"),
         ("learning_rate", "fast", "--set learning_rate=fast: not a value of type float"),
+        ("learning_rate", "-1", "--set learning_rate=-1: must be a number of 0 or more"),
+        ("learning_rate", "nan", "--set learning_rate=nan: must be a number of 0 or more"),
+        ("learning_rate", "inf", "--set learning_rate=inf: must be a number of 0 or more"),
     ],
 )
 def test_what_cannot_be_set_is_told_in_one_line(option: str, value: str, message: str) -> None:

@@ -64,14 +64,21 @@ class Recipe:
 _EASY_VQA = Recipe(
     epochs=8, hidden_size=48, layers=2, heads=4, intermediate_size=96, answers_passes=1
 )
+_VLBERT = {
+    "": Recipe(
+        layers=5,
+        learning_rate=8e-4,
+        telling=1.0,
+        answers_passes=4,
+        moments_passes=2,
+        pairs_passes=0.5,
+    ),
+    "vqa/easy-vqa": _EASY_VQA,
+}
 # by the one task and data set; "" for others and for several at once
 RECIPES: dict[str, dict[str, Recipe]] = {
-    "vlbert": {
-        "": Recipe(layers=5, learning_rate=8e-4, telling=1.0, moments_passes=6),
-        "vqa/easy-vqa": _EASY_VQA,
-    },
-    # who sees no regions has none to tell and to compare, and keeps the four layers
-    "vlbert-blind": {"": Recipe(), "vqa/easy-vqa": _EASY_VQA},
+    "vlbert": _VLBERT,
+    "vlbert-blind": _VLBERT,
     "vilbert": {"": Recipe(hidden_size=80, intermediate_size=160)},
 }
 _ON_GRID = {"": "grid", "toybox": "segments", "toybox-vcr": "segments", "easy-vqa": "segments"}

@@ -38,7 +38,7 @@ CELLS = [
     for task in tasks_of(folder)
 ]
 SMALL = EvalRequest("vqa/toybox", "vlbert", limit=300, controls="none", device="cpu")
-LEARNED = ("attribute", "comparison", "count", "existence", "spatial")  # families of questions
+FAMILIES = {"attribute", "comparison", "count", "existence", "same-different", "spatial"}
 RUNS: dict[tuple[str, str, str], Finished] = {}
 
 
@@ -127,27 +127,10 @@ def test_transformers_answer_toybox(run: Any, model: str) -> None:
     result = run("vqa/toybox", model)
     ceiling = result["ceilings"]["oracle"]
     assert accuracy(result) >= 0.93 * ceiling["accuracy"]["value"]
-    assert set(shares_of_ceiling(result)) == {*LEARNED, "same-different"}
-    for family in LEARNED:
-        assert shares_of_ceiling(result)[family] >= 0.85, family
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(
-            "vlbert",
-            marks=pytest.mark.xfail(strict=True, reason="82.2%: docs/decisions/0004"),
-        ),
-        "vilbert",
-    ],
-)
-def test_transformers_tell_same_from_different(run: Any, model: str) -> None:
-    assert shares_of_ceiling(run("vqa/toybox", model))["same-different"] >= 0.85
-
-
-def test_vlbert_tells_same_from_different_better_than_by_chance(run: Any) -> None:
-    assert shares_of_ceiling(run("vqa/toybox", "vlbert"))["same-different"] >= 0.78
+    shares = shares_of_ceiling(result)
+    assert shares.keys() == FAMILIES
+    for family, share in shares.items():
+        assert share >= 0.85, family
 
 
 def test_vilbert_finds_pictures_as_well_as_nce_does() -> None:

@@ -583,10 +583,12 @@ def test_a_stopped_training_does_not_go_on_from_another_start(
 ) -> None:
     start = tmp_path / "start"
     pretrain_vlbert(pretraining(start))
-    tune = request(tmp_path / "tuned", "vqa", validated=2, start=str(start))
+    tune = request(tmp_path / "tuned", "vqa", validated=2, start=str(start), epochs="2")
 
     def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
-        raise KeyboardInterrupt
+        if self.state.epoch == 2:  # that of the first epoch has its checkpoint
+            raise KeyboardInterrupt
+        return {}
 
     with monkeypatch.context() as patch:
         patch.setattr(CurveTrainer, "evaluate", stop)

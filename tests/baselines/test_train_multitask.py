@@ -193,16 +193,18 @@ def test_checkpoints_of_another_training_are_refused_unless_restarted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(self: Any, *args: Any, **kwargs: Any) -> Any:
-        raise KeyboardInterrupt
+        if self.state.epoch == 2:  # that of the first epoch has its checkpoint
+            raise KeyboardInterrupt
+        return {}
 
     with monkeypatch.context() as patch:
         patch.setattr(CurveTrainer, "evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
-            train_vlbert(request(tmp_path, validated=2))
+            train_vlbert(request(tmp_path, validated=2, epochs="2"))
     others = [
-        replace(request(tmp_path), seed=1),
-        request(tmp_path, hidden_size="32"),
-        request(tmp_path, "vqa/toybox", "spatial-localization/toybox"),
+        replace(request(tmp_path, epochs="2"), seed=1),
+        request(tmp_path, epochs="2", hidden_size="32"),
+        request(tmp_path, "vqa/toybox", "spatial-localization/toybox", epochs="2"),
     ]
     for other in others:
         with pytest.raises(BadInput, match="--restart"):

@@ -68,13 +68,18 @@ def open_run(root: Path, task: str, dataset: str, model: str, decides: Mapping[s
         if _status(last) != "complete":
             return Run(last, key, resumed=(last / "samples.jsonl").exists())
     path = folder / f"{key}-{counters[-1] + 1 if counters else 1}"
+    make_folder(path)
+    return Run(path, key, resumed=False)
+
+
+def make_folder(path: Path) -> None:
+    """The folder that -o asks for. BadInput where it cannot be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(
             f"{path}: cannot be made ({error.strerror}); give another folder with -o"
         ) from None
-    return Run(path, key, resumed=False)
 
 
 def is_complete(run: Run) -> bool:

@@ -76,6 +76,7 @@ def command(
     from harness.evaluate import choose_device
     from harness.finished_training import asked_of, finished_before, note_finished
     from harness.registry import find_model, load_attribute
+    from harness.store import make_folder
     from harness.types import TrainRequest
 
     from .show import show
@@ -85,7 +86,9 @@ def command(
     names = [f"{task.name}/{data.name}" for task, data in specs]
     changes = dict(_name_and_value(option) for option in options)
     parts = [_open(task, data, data_dir, limit) for task, data in specs]
-    folder = _folder_for(output, model_spec.name, "pretraining" if pretrain else _named(names))
+    named = "pretraining" if pretrain else _named(names)
+    folder = output or Path("trained") / f"{model_spec.name}--{named}"
+    make_folder(folder)
     request = TrainRequest(
         **vars(parts[0]),
         output=folder,
@@ -114,19 +117,6 @@ def _named(tasks: Sequence[str]) -> str:
     if len(tasks) == 1:
         return tasks[0].replace("/", "--")
     return "+".join(dict.fromkeys(task.rpartition("/")[2] for task in tasks))
-
-
-def _folder_for(output: Path | None, model: str, named: str) -> Path:
-    from harness.errors import BadInput
-
-    folder = output or Path("trained") / f"{model}--{named}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"{folder}: cannot be made ({error.strerror}); give another folder with -o"
-        ) from None
-    return folder
 
 
 def _measured(folder: Path) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .multitask_examples import PHRASES, Example, Kind, Roles
+from .multitask_examples import PHRASES, Example, Kind
 from .multitask_vision import VisionConfig, frame_batch, moments_of, region_batch
 from .region_encoder import RegionBatch
 from .text_inputs import pad_texts
@@ -43,7 +43,8 @@ class Collator:
             **self._visuals(examples),
         }
         if "labels" in batch:
-            batch["roles"] = _pad_roles([text.roles for text in texts], batch["mask"].shape[1])
+            regions = batch["mask"].shape[1]
+            batch["roles"] = _marked([text.roles for text in texts], len(texts), regions, PHRASES)
         if kind == "answers":
             batch["targets"] = torch.zeros(len(texts), self.answers)
             for row, text in enumerate(texts):
@@ -76,11 +77,8 @@ class Collator:
         batch, tags = region_batch(seen, kind == "choices", self.vision.tags)
         visuals = {**_as_dict(batch), "tags": tags}
         if self.labels:
-            labels = torch.zeros(*batch.mask.shape, self.labels)
-            for row, example in enumerate(examples):
-                for region, words in enumerate(example.labels):
-                    labels[row, region, list(words)] = 1.0
-            visuals["labels"] = labels
+            labels = [example.labels for example in examples]
+            visuals["labels"] = _marked(labels, *batch.mask.shape, self.labels)
         return visuals
 
 
@@ -113,13 +111,18 @@ def _pad_overlaps(overlaps: Sequence[Sequence[float]]) -> Tensor:
     return padded
 
 
-def _pad_roles(roles: Sequence[Roles], regions: int) -> Tensor:
-    """(texts, regions, PHRASES): 1 where a phrase speaks of a region."""
-    padded = torch.zeros(len(roles), regions, PHRASES)
-    for row, some in enumerate(roles):
-        for region, phrases in enumerate(some):
-            padded[row, region, list(phrases)] = 1.0
-    return padded
+def _marked(numbers: Sequence[Sequence[Sequence[int]]], *shape: int) -> Tensor:
+    """What is in each region of each picture, or speaks of it, as numbers -> `shape`, (rows,
+    regions, most numbers): 1 at each of them."""
+    places = [
+        (row, region, number)
+        for row, regions in enumerate(numbers)
+        for region, some in enumerate(regions)
+        for number in some
+    ]
+    marked = np.zeros(shape, dtype=np.float32)
+    marked[tuple(np.array(places, dtype=np.int64).reshape(-1, 3).T)] = 1.0
+    return torch.from_numpy(marked)
 
 
 def _draw(options: Sequence[Any], most: int) -> list[Any]:

@@ -110,6 +110,7 @@ class Reader:
     def __post_init__(self) -> None:
         self._regions: dict[str, PictureRegions] = {}
         self._frames: dict[str, npt.NDArray[np.uint8]] = {}
+        self._encoded: dict[str, tuple[int, ...]] = {}  # short questions and answers come again
 
     def examples_of(self, dataset: Dataset) -> list[Example]:
         """One example for each thing that is looked at."""
@@ -183,7 +184,10 @@ class Reader:
         return replace(query, others=tuple(map(self._ids, choices)), right=right)
 
     def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.vocabulary.encode(with_tags_as_words(text), MOST_TOKENS))
+        if text not in self._encoded:
+            ids = self.vocabulary.encode(with_tags_as_words(text), MOST_TOKENS)
+            self._encoded[text] = tuple(ids)
+        return self._encoded[text]
 
     def _window_overlaps(self, sample: Any) -> tuple[float, ...]:
         assert self.vision.clips is not None

@@ -207,19 +207,20 @@ def _place(chance: Chance, role: _Role, others: list[_Role]) -> _Role | None:
     x_low, y_low = low - min(dx, 0), low - min(dy, 0)
     x_places, y_places = high - low - abs(dx) + 1, high - low - abs(dy) + 1
     for _ in range(_ATTEMPTS):
-        here = role.at(x_low + chance.below(x_places), y_low + chance.below(y_places))
-        if all(_apart(here, other) for other in others):
-            return here
+        x, y = x_low + chance.below(x_places), y_low + chance.below(y_places)
+        if all(_apart(role, x, y, other) for other in others):
+            return role.at(x, y)
     return None
 
 
-def _apart(a: _Role, b: _Role) -> bool:
-    """Things may touch a little, on their whole ways; things of one colour, at any time, stay
-    clearly apart. A centre's way is along an axis, so the way is a box without breadth."""
-    dx = _gap(a.before.x, a.after.x, b.before.x, b.after.x)
-    dy = _gap(a.before.y, a.after.y, b.before.y, b.after.y)
-    reach = a.reach + b.reach
-    if {a.before.colour, a.after.colour} & {b.before.colour, b.after.colour}:
+def _apart(role: _Role, x: int, y: int, other: _Role) -> bool:
+    """Whether a role that is not placed yet may start at a place. Things may touch a little, on
+    their whole ways; things of one colour, at any time, stay clearly apart. A centre's way is along
+    an axis, so the way is a box without breadth."""
+    dx = _gap(x, x + role.after.x, other.before.x, other.after.x)
+    dy = _gap(y, y + role.after.y, other.before.y, other.after.y)
+    reach = role.reach + other.reach
+    if {role.before.colour, role.after.colour} & {other.before.colour, other.after.colour}:
         return max(dx, dy) > reach + 2
     return dx * dx + dy * dy >= reach * reach
 

@@ -66,6 +66,7 @@ _EASY_VQA = Recipe(
 )
 _VLBERT = {
     "": Recipe(
+        epochs=2,
         layers=5,
         learning_rate=8e-4,
         telling=1.0,

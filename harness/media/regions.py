@@ -141,4 +141,5 @@ def crops(pixels: Pixels, regions: Regions, side: int) -> npt.NDArray[np.uint8]:
     if regions.labels is not None:
         owner = regions.labels[y[1:, :, None], x[1:, None, :]]
         out[1:][owner != np.arange(len(regions.boxes))[:, None, None]] = 0
-    return out[..., None].view(np.uint8)
+    of_bytes: npt.NDArray[np.uint8] = out[..., None].view(np.uint8)
+    return of_bytes

@@ -233,12 +233,16 @@ class _Scoring:
                 f"the model embeds visuals in {embedded.shape[1]} dimensions and texts in "
                 f"{of_texts.shape[1]}: mend the model"
             )
-        embedded = embedded[rows]
         if len(rows) * len(texts) * embedded.itemsize <= _HELD:
-            return embedded @ of_texts.T
-        return ScoreBlocks(
-            (len(rows), len(texts)), lambda start, stop: embedded[start:stop] @ of_texts.T
-        )
+            # equal rows of a product need not have equal digits: each visual is multiplied once
+            scores: FloatArray = embedded @ of_texts.T
+            return scores if len(distinct) == len(rows) else scores[rows]
+
+        def block(start: int, stop: int) -> FloatArray:
+            some, whose = np.unique(rows[start:stop], return_inverse=True)
+            return np.asarray((embedded[some] @ of_texts.T)[whose])
+
+        return ScoreBlocks((len(rows), len(texts)), block)
 
     def against_foils(self, entries: Sequence[CaptionedVisual]) -> list[list[list[float]]]:
         """For each entry [score of a caption, score of its foil] for each caption that has one."""

@@ -98,7 +98,7 @@ def test_a_sample_shows_the_clip_of_its_scene(module: ModuleType) -> None:
 def test_nothing_is_filmed_before_it_is_read(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(scene: ClipScene) -> None:
+    def refuse(scene: ClipScene, wanted: object = None) -> None:
         raise AssertionError("filmed")
 
     monkeypatch.setattr(filming, "film", refuse)

@@ -33,10 +33,12 @@ class Recipe:
     regions_draw: int = 3
     choices_batch: int = 12
     choices_draw: int = 1
+    choices_passes: float = 1.0  # in an epoch; .5 for a half, drawn anew
     pairs_batch: int = 6  # all pairs of a batch are scored
     clip_pairs_batch: int = 4
     pairs_draw: int = 1
-    pairs_passes: float = 1.0  # in an epoch, of pictures and of clips; .5 for a half, drawn anew
+    pairs_passes: float = 1.0  # of pictures
+    clip_pairs_passes: float = 1.0
     moments_batch: int = 8
     moments_draw: int = 1
     moments_passes: int = 1  # in an epoch: windows of clips have no loss that names what is in them
@@ -73,6 +75,7 @@ _VLBERT = {
         answers_passes=4,
         moments_passes=2,
         pairs_passes=0.5,
+        clip_pairs_passes=0.5,
     ),
     "vqa/easy-vqa": _EASY_VQA,
 }
@@ -96,8 +99,9 @@ def recipe_for(
     for name, value in asdict(recipe).items():
         if isinstance(value, int) and value < 1:
             raise BadInput(f"--set {name}={value}: must be 1 or more")
-    if not 0 < recipe.pairs_passes <= 100:
-        raise BadInput(f"--set pairs_passes={recipe.pairs_passes}: must be above 0, at most 100")
+    for name in ("choices_passes", "pairs_passes", "clip_pairs_passes"):
+        if not 0 < getattr(recipe, name) <= 100:
+            raise BadInput(f"--set {name}={getattr(recipe, name)}: must be above 0, at most 100")
     if not all(width.strip().isdecimal() and int(width) for width in recipe.channels.split(",")):
         raise BadInput(f"--set channels={recipe.channels}: must be whole numbers, as in 24,48,48")
     if not 0 <= recipe.dropout < 1:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,9 @@ def read_answers(path: Path) -> tuple[str, ...]:
     for label, answer in enumerate(answers):
         if not isinstance(answer, str) or not answer:
             raise BadInput(f"{path}: label {label} is no text; give the labels of the head")
+    for answer, times in Counter(answers).items():
+        if times > 1:
+            raise BadInput(f"{path}: has {answer!r} {times} times; give the labels of the head")
     return tuple(answers)
 
 

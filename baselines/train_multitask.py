@@ -293,9 +293,10 @@ def _passes_of(recipe: Recipe) -> dict[Kind, float]:
     """How often each kind comes in an epoch."""
     return {
         "answers": recipe.answers_passes,
-        "moments": recipe.moments_passes,
+        "choices": recipe.choices_passes,
         "pairs": recipe.pairs_passes,
-        "clip-pairs": recipe.pairs_passes,
+        "clip-pairs": recipe.clip_pairs_passes,
+        "moments": recipe.moments_passes,
     }
 
 

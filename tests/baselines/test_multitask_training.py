@@ -17,7 +17,12 @@ import torch
 from harness.baselines.multitask_batches import OneKindBatches
 from harness.baselines.multitask_folder import read_folder
 from harness.baselines.multitask_recipes import recipe_for
-from harness.baselines.train_multitask import train_vilbert, train_vlbert, train_vlbert_blind
+from harness.baselines.train_multitask import (
+    _passes_of,
+    train_vilbert,
+    train_vlbert,
+    train_vlbert_blind,
+)
 from harness.baselines.training import CurveTrainer
 from harness.errors import BadInput
 from harness.types import (
@@ -217,6 +222,9 @@ def test_questions_without_an_answer_vocabulary_are_refused(tmp_path: Path) -> N
         "sizes=3",
         "epochs=many",
         "answers_batch=0",
+        "pairs_passes=0",
+        "clip_pairs_passes=101",
+        "choices_passes=inf",
         "regions=segmentz",
         "hidden_size=12",
         "image_layers=4",
@@ -229,3 +237,9 @@ def test_an_option_that_makes_no_sense_is_named(option: str) -> None:
     name, _, value = option.partition("=")
     with pytest.raises(BadInput, match=f"--set {name}"):
         recipe_for("vilbert", {name: value})
+
+
+def test_each_kind_has_its_own_passes() -> None:
+    passes = {"answers": 3, "choices": 0.5, "pairs": 0.75, "clip-pairs": 0.25, "moments": 2}
+    options = {f"{kind.replace('-', '_')}_passes": str(times) for kind, times in passes.items()}
+    assert _passes_of(recipe_for("vilbert", options)) == passes

@@ -853,6 +853,7 @@ def test_answers_are_read_in_the_order_of_labels(tmp_path: Path, name: str, cont
         ("a.json", b'{"yes": 0, "no": 2}', "labels are not 0 to 1"),
         ("a.json", b'{"yes": 0, "no": 0}', "labels are not 0 to 1"),
         ("a.txt", b"yes\n\nno\n", "label 1 is no text"),
+        ("a.txt", b"yes\nno\nyes\n", "has 'yes' 2 times"),
         ("a.txt", b"\xff\xfe", "no text in UTF-8"),
         ("a.pkl", b"\x80\x02cos\nsystem\nq\x00.", "which is not data"),
     ],

@@ -26,21 +26,23 @@ class BertSelfAttention(nn.Module):
         self.key = nn.Linear(hidden_size, hidden_size)
         self.value = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """states (batch, tokens, hidden), mask (batch, tokens) True where a token is real."""
-        batch, tokens, hidden = states.shape
+    def forward(self, states: Tensor, mask: Tensor, asking: Tensor | None = None) -> Tensor:
+        """states (batch, tokens, hidden), mask (batch, tokens) True where a token is real; asking
+        (batch, k, hidden), those of the states that ask, all of them where none are given ->
+        (batch, k, hidden)."""
+        asking = states if asking is None else asking
 
-        def split(x: Tensor) -> Tensor:  # -> (batch, heads, tokens, hidden / heads)
-            return x.view(batch, tokens, self.heads, -1).transpose(1, 2)
+        def split(x: Tensor) -> Tensor:  # -> (batch, heads, positions, hidden / heads)
+            return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
         context = F.scaled_dot_product_attention(
-            split(self.query(states)),
+            split(self.query(asking)),
             split(self.key(states)),
             split(self.value(states)),
             attn_mask=mask[:, None, None, :],
             dropout_p=self.dropout if self.training else 0.0,
         )
-        return context.transpose(1, 2).reshape(batch, tokens, hidden)
+        return context.transpose(1, 2).reshape(asking.shape)
 
 
 class BertResidual(nn.Module):
@@ -58,15 +60,16 @@ class BertResidual(nn.Module):
 
 
 class BertAttention(nn.Module):
-    """Self-attention with its residual: (batch, tokens, hidden) -> the same."""
+    """Self-attention with its residual; arguments as in BertSelfAttention."""
 
     def __init__(self, hidden_size: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.self = BertSelfAttention(hidden_size, heads, dropout)
         self.output = BertResidual(hidden_size, hidden_size, dropout)
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        out: Tensor = self.output(self.self(states, mask), states)
+    def forward(self, states: Tensor, mask: Tensor, asking: Tensor | None = None) -> Tensor:
+        asking = states if asking is None else asking
+        out: Tensor = self.output(self.self(states, mask, asking=asking), asking)
         return out
 
 
@@ -82,7 +85,7 @@ class BertIntermediate(nn.Module):
 
 
 class BertLayer(nn.Module):
-    """One post-norm transformer block: (batch, tokens, hidden) -> the same."""
+    """One post-norm transformer block; arguments as in BertSelfAttention."""
 
     def __init__(self, hidden: int, heads: int, intermediate: int, dropout: float) -> None:
         super().__init__()
@@ -90,8 +93,8 @@ class BertLayer(nn.Module):
         self.intermediate = BertIntermediate(hidden, intermediate)
         self.output = BertResidual(intermediate, hidden, dropout)
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        states = self.attention(states, mask)
+    def forward(self, states: Tensor, mask: Tensor, asking: Tensor | None = None) -> Tensor:
+        states = self.attention(states, mask, asking)
         out: Tensor = self.output(self.intermediate(states), states)
         return out
 
@@ -107,12 +110,16 @@ class BertEncoder(nn.Module):
             BertLayer(hidden, heads, intermediate, dropout) for _ in range(layers)
         )
 
-    def forward(self, states: Tensor, mask: Tensor) -> list[Tensor]:
-        """states (batch, tokens, hidden), mask (batch, tokens) True where real -> the states of
-        every layer, last one last."""
+    def forward(self, states: Tensor, mask: Tensor, read: Tensor | None = None) -> list[Tensor]:
+        """states (batch, tokens, hidden), mask (batch, tokens) True where real; read (batch, k),
+        the places of which the last layer's states are read: it makes no others -> the states of
+        every layer, last one last; that (batch, k, hidden) with `read`."""
         every = []
-        for layer in self.layer:
-            states = layer(states, mask)
+        for number, layer in enumerate(self.layer, start=1):
+            asking = None
+            if read is not None and number == len(self.layer):
+                asking = at_places(states, read)
+            states = layer(states, mask, asking)
             every.append(states)
         return every
 
@@ -137,6 +144,11 @@ def initialise(module: nn.Module, std: float) -> None:
             nn.init.normal_(part.weight, std=std)
         if isinstance(part, nn.Linear) and part.bias is not None:
             nn.init.zeros_(part.bias)
+
+
+def at_places(states: Tensor, places: Tensor) -> Tensor:
+    """states (batch, n, hidden), places (batch, k) -> (batch, k, hidden)."""
+    return states.gather(1, places[:, :, None].expand(-1, -1, states.shape[2]))
 
 
 def pack(parts: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,10 @@ from .vlbert_multitask import VLBertMultitask
 class RegionWatch:
     """Keeps the regions' states that the network last computed, of every layer between the first
     and the last: (rows, regions, hidden) each, a row for each text with its picture. Of VL-BERT
-    also `whole`, the states of [CLS] (rows, hidden) two layers before the last and one before."""
+    also `whole`, the states of [CLS] (rows, hidden) two layers before the last and one before.
+
+    The last layer makes but what is read of it. Where none is between, VL-BERT's first is watched,
+    or the co-attention before ViLBERT's only layer; who has a single layer cannot be watched."""
 
     def __init__(self, network: VLBertMultitask | ViLBertMultitask) -> None:
         self.states: list[Tensor] = []
@@ -30,11 +33,13 @@ class RegionWatch:
             network.choices.encoder.register_forward_hook(self._see_single_stream)
             self.layers = max(1, network.config.num_hidden_layers - 2)
         else:
-            layers = network.network.bert.encoder.v_layer
-            watched = layers[:-1] if len(layers) > 1 else layers
-            for layer in watched:
+            encoder = network.network.bert.encoder
+            for layer in encoder.v_layer[:-1]:
                 layer.register_forward_hook(self._see_image_stream)
-            self.layers = len(watched)
+            self.layers = len(encoder.v_layer) - 1
+            if not self.layers:
+                encoder.c_layer[-1].register_forward_hook(self._see_coattention)
+                self.layers = 1
 
     def forget(self) -> None:
         self.states, self.whole = [], []
@@ -42,12 +47,15 @@ class RegionWatch:
     def _see_single_stream(self, _module: nn.Module, inputs: Any, output: Any) -> None:
         token_mask, region_mask = inputs[2], inputs[6]
         layers = output[0]
-        between = layers[1:-1] if len(layers) > 2 else layers[-1:]
+        between = layers[1:-1] if len(layers) > 2 else layers[:1]
         self.states = [region_states(layer, token_mask, region_mask) for layer in between]
         self.whole = [layers[max(0, len(layers) - back)][:, 0] for back in (3, 2)]
 
     def _see_image_stream(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self.states.append(output)
+
+    def _see_coattention(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        self.states.append(output[0])
 
 
 class GroundingLoss(nn.Module):

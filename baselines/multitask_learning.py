@@ -64,7 +64,7 @@ class WithLosses(nn.Module):
         labels = naming.shape[1]
         sees = not seer.vision.config.blind and labels > 0
         self.region_loss = recipe.region_loss if sees else 0.0
-        self.grounding = recipe.grounding if sees else 0.0
+        self.grounding = recipe.grounding if sees and recipe.layers > 1 else 0.0
         self.naming = nn.Linear(recipe.hidden_size, max(1, labels))
         self.placing = nn.Linear(recipe.hidden_size, 4)
         if self.grounding:
@@ -124,7 +124,7 @@ class WithLosses(nn.Module):
         place = torch.arange(len(texts), device=texts.device)
         captions, pictures = retrieval_choices(place, rows, other, rows[other], place + len(texts))
         scores = self.seer.network.match_logits(
-            torch.cat([texts, foils])[captions.flatten()], visuals.rows(pictures.flatten())
+            torch.cat([texts, foils]), visuals.rows(pictures.flatten()), captions.flatten()
         )
         return retrieval_loss(scores.view(-1, 4))
 
@@ -137,7 +137,7 @@ class WithLosses(nn.Module):
         captions = torch.cat([place.repeat_interleave(count), place + count])
         pictures = torch.cat([rows.repeat(count), rows])
         scores = self.seer.network.match_logits(
-            torch.cat([texts, foils])[captions], visuals.rows(pictures)
+            torch.cat([texts, foils]), visuals.rows(pictures), captions
         )
         every, hard = scores[: count * count].view(count, count), scores[count * count :]
         # another text of the same picture is no wrong one

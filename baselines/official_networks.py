@@ -210,7 +210,8 @@ class ReleasedViLBert:
 
     def region_logits(self, expressions: Tensor, visuals: Visuals) -> Tensor:
         """(rows, words) -> (rows, regions)."""
-        return self.network.region_logits(self._join(self._read_one(expressions), visuals))
+        joined = self._join(self._read_one(expressions), visuals, pooled_only=False)
+        return self.network.region_logits(joined)
 
     def match_every_pair(self, texts: Tensor, visuals: Visuals) -> Tensor:
         """(texts, words) -> (visuals, texts)."""
@@ -270,8 +271,11 @@ class ReleasedViLBert:
             tokens.to(device), segments.to(device), (tokens > 0).to(device), task
         )
 
-    def _join(self, texts: StreamState, visuals: Visuals) -> ViLBertOutput:
-        return self.network.bert.join(texts, StreamState(visuals.states, visuals.mask))
+    def _join(
+        self, texts: StreamState, visuals: Visuals, pooled_only: bool = True
+    ) -> ViLBertOutput:
+        image = StreamState(visuals.states, visuals.mask)
+        return self.network.bert.join(texts, image, pooled_only)
 
     def _pair_score(self, output: ViLBertOutput) -> Tensor:
         if not self.release.by_alignment:

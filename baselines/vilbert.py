@@ -143,7 +143,8 @@ class StreamState:
 @dataclass(frozen=True)
 class ViLBertOutput:
     """text (batch, tokens, hidden), image (batch, regions, v_hidden), their masks, and the pooled
-    [CLS] and IMG (batch, bi_hidden). States are arbitrary where padded."""
+    [CLS] and IMG (batch, bi_hidden). States are arbitrary where padded. One token and one region
+    alone, [CLS] and IMG, where a pair was joined for what is pooled."""
 
     text: Tensor
     text_mask: Tensor
@@ -189,16 +190,19 @@ class ViLBert(nn.Module):
         states = self.v_embeddings(features, locations)
         return StreamState(self.encoder.image_before_first_coattention(states, mask), mask)
 
-    def join(self, text: StreamState, image: StreamState) -> ViLBertOutput:
-        """Row i of the text with row i of the image."""
+    def join(
+        self, text: StreamState, image: StreamState, pooled_only: bool = False
+    ) -> ViLBertOutput:
+        """Row i of the text with row i of the image. `pooled_only`: for who reads no other states
+        than [CLS] and IMG, and needs the last layers to make no others."""
         text_states, image_states = self.encoder.from_first_coattention(
-            text.states, text.mask, image.states, image.mask
+            text.states, text.mask, image.states, image.mask, firsts=pooled_only
         )
         return ViLBertOutput(
             text=text_states,
-            text_mask=text.mask,
+            text_mask=text.mask[:, : text_states.shape[1]],
             image=image_states,
-            image_mask=image.mask,
+            image_mask=image.mask[:, : image_states.shape[1]],
             text_pooled=self.t_pooler(text_states),
             image_pooled=self.v_pooler(image_states),
         )
@@ -227,8 +231,8 @@ def score_every_pair(
 ) -> Tensor:
     """Joins every picture with every caption -> scores (pictures, captions).
 
-    `score` gives one number per pair, (pairs,). Captions of like length go together, so that little
-    padding is computed. For evaluation: call it without gradients.
+    `score` gives one number per pair, (pairs,), by what is pooled. Captions of like length go
+    together, so that little padding is computed. For evaluation: call it without gradients.
     """
     pictures, captions = len(image.mask), len(text.mask)
     by_length = text.mask.sum(dim=1).argsort(stable=True)
@@ -240,6 +244,7 @@ def score_every_pair(
         joined = model.join(
             text.rows(caption).without_common_padding(),
             image.rows(picture).without_common_padding(),
+            pooled_only=True,
         )
         found[caption, picture] = score(joined).to(found.dtype)
     return found.T

@@ -57,7 +57,8 @@ class ViLBertMultitask(nn.Module):
 
     def region_logits(self, expressions: Tensor, visuals: Visuals) -> Tensor:
         """-> (rows, regions), far below all others where padded."""
-        return self.network.region_logits(self._join(self.read(expressions), visuals))
+        joined = self._join(self.read(expressions), visuals, pooled_only=False)
+        return self.network.region_logits(joined)
 
     def choice_logits(
         self, query: Tensor, choices: Tensor, named: Tensor, visuals: Visuals
@@ -70,9 +71,12 @@ class ViLBertMultitask(nn.Module):
         scores = self.network.match_logit(self._join(texts, visuals.rows(rows)))
         return scores.view(-1, many)
 
-    def match_logits(self, texts: Tensor, visuals: Visuals) -> Tensor:
-        """How well each text goes with its picture -> (rows,)."""
-        return self.network.match_logit(self._join(self.read(texts), visuals))
+    def match_logits(self, texts: Tensor, visuals: Visuals, which: Tensor | None = None) -> Tensor:
+        """How well each text goes with its picture, or with picture i text which[i] -> (rows,)."""
+        read = self.read(texts)
+        return self.network.match_logit(
+            self._join(read if which is None else read.rows(which), visuals)
+        )
 
     def match_every_pair(self, texts: Tensor, visuals: Visuals, pairs_at_once: int) -> Tensor:
         """Every visual with every text -> (visuals, texts)."""
@@ -100,8 +104,11 @@ class ViLBertMultitask(nn.Module):
         tokens, segments = together.unbind(-1)
         return self.network.bert.encode_text(tokens, segments, mask)
 
-    def _join(self, texts: StreamState, visuals: Visuals) -> ViLBertOutput:
-        return self.network.bert.join(texts, StreamState(visuals.states, visuals.mask))
+    def _join(
+        self, texts: StreamState, visuals: Visuals, pooled_only: bool = True
+    ) -> ViLBertOutput:
+        image = StreamState(visuals.states, visuals.mask)
+        return self.network.bert.join(texts, image, pooled_only)
 
     # ------------------------------------------------------------ what each task learns from
 

@@ -8,6 +8,8 @@ embedded from (vilbert.py), no tasks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -152,16 +154,32 @@ class TwoStreamEncoder(nn.Module):
         return image
 
     def from_first_coattention(
-        self, text: Tensor, text_mask: Tensor, image: Tensor, image_mask: Tensor
+        self,
+        text: Tensor,
+        text_mask: Tensor,
+        image: Tensor,
+        image_mask: Tensor,
+        firsts: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """What the two above return, row by row a pair -> (text, image) of the last layers."""
+        """What the two above return, row by row a pair -> (text, image) of the last layers; with
+        `firsts` the first state of each alone: the last layers make no others then."""
         for number, coattention in enumerate(self.c_layer):
             image, text = coattention(image, image_mask, text, text_mask)
-            for layer in self.layer[self.text_at[number] : self.text_at[number + 1]]:
-                text = layer(text, text_mask)
-            for layer in self.v_layer[self.image_at[number] : self.image_at[number + 1]]:
-                image = layer(image, image_mask)
+            first = firsts and number + 1 == len(self.c_layer)
+            text_layers = self.layer[self.text_at[number] : self.text_at[number + 1]]
+            image_layers = self.v_layer[self.image_at[number] : self.image_at[number + 1]]
+            text = _through(list(text_layers), text, text_mask, first)
+            image = _through(list(image_layers), image, image_mask, first)
         return text, image
+
+
+def _through(layers: Sequence[nn.Module], states: Tensor, mask: Tensor, first: bool) -> Tensor:
+    """What the layers make of the states (batch, positions, hidden) -> the same; with `first`,
+    (batch, 1, hidden)."""
+    for number, layer in enumerate(layers, start=1):
+        alone = first and number == len(layers)
+        states = layer(states, mask, states[:, :1] if alone else None)
+    return states[:, :1] if first else states
 
 
 class Pooler(nn.Module):

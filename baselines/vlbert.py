@@ -12,7 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bert import LAYER_NORM_EPS, BertEncoder, BertPredictionTransform, initialise, pack
+from .bert import (
+    LAYER_NORM_EPS,
+    BertEncoder,
+    BertPredictionTransform,
+    at_places,
+    initialise,
+    pack,
+)
 
 CLS, SEP, MASK = 101, 102, 103  # BERT's uncased vocabulary; bundled models have their own
 _GEOMETRY_SCALE = 100.0  # common/utils/bbox.py: coordinates in percent of the picture
@@ -128,12 +135,15 @@ class VisualLinguisticBert(nn.Module):
         region_words: Tensor,
         region_visuals: Tensor,
         region_mask: Tensor,
+        read: Tensor | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """tokens, segments, token_mask (batch, words); token_visuals (batch, words, hidden);
-        region_words, region_visuals (batch, regions, hidden); region_mask (batch, regions).
+        region_words, region_visuals (batch, regions, hidden); region_mask (batch, regions); read
+        (batch, k), the places of the last layer that are read, all where it is not given.
 
         Returns every layer's states (batch, n, hidden), real positions first, and their mask
-        (batch, n): words, then regions, then [END].
+        (batch, n): words, then regions, then [END]. With `read` the last layer's are (batch, k,
+        hidden).
         """
         batch, words = tokens.shape
         length = token_mask.sum(dim=1)  # (batch,)
@@ -156,7 +166,7 @@ class VisualLinguisticBert(nn.Module):
         end_mask = torch.ones(batch, 1, dtype=torch.bool, device=tokens.device)
         states, mask = pack([text, regions, end[:, None]], [token_mask, region_mask, end_mask])
         states = self.embedding_dropout(self.embedding_LayerNorm(states))
-        return self.encoder(states, mask), mask
+        return self.encoder(states, mask, read), mask
 
 
 def text_states(states: Tensor, words: int) -> Tensor:
@@ -169,8 +179,7 @@ def region_states(states: Tensor, token_mask: Tensor, region_mask: Tensor) -> Te
     """One layer's states of the regions: (batch, n, hidden) as VisualLinguisticBert returns them ->
     (batch, regions, hidden), zero where region_mask (batch, regions) is not real."""
     place = token_mask.sum(dim=1, keepdim=True) + region_mask.cumsum(dim=1) - 1
-    place = place.masked_fill(~region_mask, 0)
-    regions = states.gather(1, place[:, :, None].expand(-1, -1, states.shape[2]))
+    regions = at_places(states, place.masked_fill(~region_mask, 0))
     return regions.masked_fill(~region_mask[:, :, None], 0.0)
 
 
@@ -206,23 +215,15 @@ class VLBertForVQA(nn.Module):
         return out
 
     def forward(self, question: Tensor, region_visuals: Tensor, region_mask: Tensor) -> Tensor:
-        """Arguments as in `encode`. Returns logits (batch, answers)."""
-        logits: Tensor = self.final_mlp(self.encode(question, region_visuals, region_mask)[0])
-        return logits
+        """question (batch, words) without special tokens, 0 = padding; region_visuals (batch,
+        regions, hidden), row 0 the whole picture; region_mask (batch, regions) True where real.
 
-    def encode(
-        self, question: Tensor, region_visuals: Tensor, region_mask: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The last layer's state of the answer's [MASK] (batch, hidden), and every layer's of the
-        regions (batch, regions, hidden; arbitrary where padded).
-
-        question (batch, words) without special tokens, 0 = padding; region_visuals (batch, regions,
-        hidden), row 0 the whole picture; region_mask (batch, regions) True where real.
+        Returns logits (batch, answers).
         """
         tokens, segments, token_mask, answer_at = self._with_answer_slot(question)
         whole_picture = region_visuals[:, :1].expand(-1, tokens.shape[1], -1)
         region_words = self.object_linguistic_embeddings.weight.expand_as(region_visuals)
-        states, _ = self.vlbert(
+        layers, _ = self.vlbert(
             tokens,
             segments,
             token_mask,
@@ -230,13 +231,10 @@ class VLBertForVQA(nn.Module):
             region_words,
             region_visuals,
             region_mask,
+            read=answer_at[:, None],
         )
-        rows = torch.arange(len(question), device=question.device)
-        places = torch.arange(region_mask.shape[1], device=question.device)
-        regions_at = answer_at[:, None] + 2 + places  # after [MASK] [SEP]
-        regions_at = regions_at.clamp(max=states[-1].shape[1] - 1)
-        regions = [layer[rows[:, None], regions_at] for layer in states]
-        return states[-1][rows, answer_at], regions
+        logits: Tensor = self.final_mlp(layers[-1][:, 0])
+        return logits
 
     def _with_answer_slot(self, question: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """[CLS] question [SEP] [MASK] [SEP], segment 1 from the [MASK] on.

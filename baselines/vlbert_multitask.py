@@ -80,8 +80,9 @@ class VLBertMultitask(nn.Module):
         )
         return logits
 
-    def match_logits(self, texts: Tensor, visuals: Visuals) -> Tensor:
-        """How well each text goes with its picture -> (rows,)."""
+    def match_logits(self, texts: Tensor, visuals: Visuals, which: Tensor | None = None) -> Tensor:
+        """How well each text goes with its picture, or with picture i text which[i] -> (rows,)."""
+        texts = texts if which is None else texts[which]
         one = torch.ones_like(texts[:, :1])
         cls, sep = self.special
         parts = [cls * one, texts, sep * one]
@@ -96,6 +97,7 @@ class VLBertMultitask(nn.Module):
             self.choices.object_linguistic_embeddings.weight.expand_as(visuals.states),
             visuals.states,
             visuals.mask,
+            read=torch.zeros_like(tokens[:, :1]),
         )
         logits: Tensor = self.alignment(encoder.pooler(layers[-1]))[:, 0]
         return logits

@@ -108,6 +108,7 @@ class VLBertForVCR(nn.Module):
             self.object_linguistic_embeddings.weight.expand_as(visuals),
             visuals,
             region_mask.repeat_interleave(many, dim=0),
+            read=torch.zeros_like(tokens[:, :1]),
         )
         logits: Tensor = self.final_mlp(self.encoder.pooler(layers[-1]))
         return logits.view(-1, many)

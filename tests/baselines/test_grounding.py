@@ -8,6 +8,9 @@ from torch import Tensor
 
 from harness.baselines.grounding import GroundingLoss, RegionWatch, TellingLoss, naming_words
 from harness.baselines.multitask_examples import PHRASES
+from harness.baselines.multitask_learning import Network
+from harness.baselines.vilbert import ViLBertConfig
+from harness.baselines.vilbert_multitask import ViLBertMultitask
 from harness.baselines.vlbert import VLBertConfig
 from harness.baselines.vlbert_multitask import VLBertMultitask
 
@@ -20,6 +23,7 @@ from .test_multitask_networks import (
     looked,
     named,
     network_of,
+    vilbert_config,
     vlbert_config,
 )
 
@@ -35,13 +39,17 @@ def deep_vlbert() -> VLBertMultitask:
 def test_of_vlbert_the_layers_between_the_first_and_the_last_are_watched() -> None:
     network = deep_vlbert()
     watch = RegionWatch(network)
+    every: list[Tensor] = []
+    network.choices.encoder.register_forward_hook(lambda *given: every.extend(given[2][0]))
     seen = network.see(looked())
     network.answer_logits(TEXTS, seen)
-    _, every = network.answers.encode(TEXTS, seen.states, seen.mask)
     assert watch.layers == len(watch.states) == 2
-    for states, official in zip(watch.states, every[1:3], strict=True):
-        assert torch.allclose(states[seen.mask], official[seen.mask], atol=1e-6)
-        assert (states[~seen.mask] == 0).all()
+    for states, whole in zip(watch.states, every[1:3], strict=True):
+        for row, own in enumerate(seen.mask):
+            start = int((TEXTS[row] > 0).sum()) + 4  # behind [CLS] question [SEP] [MASK] [SEP]
+            regions = whole[row, start : start + int(own.sum())]
+            assert torch.equal(states[row, own], regions)
+            assert (states[row, ~own] == 0).all()
 
 
 def test_of_vlbert_the_first_word_is_watched_in_the_last_layers_but_the_last() -> None:
@@ -65,6 +73,23 @@ def test_watching_changes_no_logit_and_has_a_row_for_each_sequence(name: str) ->
     assert len(watch.states) == watch.layers
     many = CHOICES.shape[0] * CHOICES.shape[1]
     assert all(states.shape == (many, 4, HIDDEN) for states in watch.states)
+
+
+@pytest.mark.parametrize("name", ["vlbert", "vilbert"])
+def test_where_no_layer_is_between_what_comes_before_the_last_is_watched(name: str) -> None:
+    """The last layer makes what is read of it, and no regions."""
+    if name == "vlbert":
+        network: Network = VLBertMultitask(vlbert_config(), CLS, SEP, MASK)
+    else:
+        sizes = {"v_num_hidden_layers": 1, "v_biattention_id": (0,), "t_biattention_id": (1,)}
+        config = ViLBertConfig(**{**vars(vilbert_config()), **sizes})
+        network = ViLBertMultitask(config, CLS, SEP, MASK)
+    watch = RegionWatch(network)
+    seen = network.see(looked())
+    network.answer_logits(TEXTS, seen)
+    assert watch.layers == len(watch.states) == 1
+    assert watch.states[0].shape == (*seen.mask.shape, HIDDEN)
+    assert watch.states[0][seen.mask].std() > 0.1
 
 
 def test_words_name_labels_in_the_singular_or_a_regular_plural() -> None:

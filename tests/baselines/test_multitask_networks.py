@@ -4,17 +4,20 @@ what is computed once against computing it for each."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.baselines.bert import BertEncoder, at_places
 from harness.baselines.multitask_learning import Network
 from harness.baselines.multitask_vision import Looked, Visuals
 from harness.baselines.text_inputs import pad_texts
 from harness.baselines.vilbert import ViLBertConfig, ViLBertOutput, box_locations
 from harness.baselines.vilbert_heads import ViLBertForTasks
 from harness.baselines.vilbert_multitask import HEADS, ViLBertMultitask
+from harness.baselines.vilbert_streams import TwoStreamEncoder
 from harness.baselines.vlbert import VLBertConfig, VLBertForVQA
 from harness.baselines.vlbert_multitask import VLBertMultitask
 from harness.baselines.vlbert_refcoco import VLBertForReferring
@@ -303,6 +306,70 @@ def test_what_stands_in_padded_regions_moves_nothing(name: str) -> None:
         assert_same(model.match_logits(TEXTS, states), model.match_logits(TEXTS, visuals))
         found = model.choice_logits(TEXTS, CHOICES, named(), states)
         assert_same(found, model.choice_logits(TEXTS, CHOICES, named(), visuals))
+
+
+def logits_of(model: Network) -> list[Tensor]:
+    visuals = model.see(looked())
+    return [
+        model.answer_logits(TEXTS, visuals),
+        model.choice_logits(TEXTS, CHOICES, named(), visuals),
+        model.match_logits(TEXTS, visuals),
+        model.region_logits(TEXTS, visuals)[visuals.mask],
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_logit_moves_for_what_the_last_layers_leave_out(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean = logits_of(network_of(name))
+    layers_of, streams_of = BertEncoder.forward, TwoStreamEncoder.from_first_coattention
+
+    def every_place(
+        self: BertEncoder, states: Tensor, mask: Tensor, read: Tensor | None = None
+    ) -> list[Tensor]:
+        *layers, last = layers_of(self, states, mask)
+        return [*layers, last if read is None else at_places(last, read)]
+
+    def every_position(
+        self: TwoStreamEncoder, *given: Any, firsts: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        text, image = streams_of(self, *given)
+        return (text[:, :1], image[:, :1]) if firsts else (text, image)
+
+    monkeypatch.setattr(BertEncoder, "forward", every_place)
+    monkeypatch.setattr(TwoStreamEncoder, "from_first_coattention", every_position)
+    for found, wanted in zip(lean, logits_of(network_of(name)), strict=True):
+        assert_tells_apart(wanted)
+        assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_last_layers_make_what_is_read_and_no_more(name: str) -> None:
+    model = network_of(name)
+    if isinstance(model, VLBertMultitask):
+        last = [model.choices.encoder.encoder.layer[-1]]
+    else:
+        streams = model.network.bert.encoder
+        last = [streams.layer[-1], streams.v_layer[-1]]
+    made: list[int] = []
+    for layer in last:
+        layer.register_forward_hook(lambda _layer, _given, states: made.append(states.shape[1]))
+    logits_of(model)
+    alone = [1] * len(last)
+    words = int((TEXTS[0] > 0).sum()) + 2  # of the longest, with [CLS] and [SEP]
+    every = [words + 4 + 1] if name == "vlbert" else [words, 4]  # and regions, and [END]
+    assert made == [*alone, *alone, *alone, *every]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_of_several_pairs_scores_as_if_given_with_each(name: str) -> None:
+    model = network_of(name)
+    which, pictures = torch.tensor([2, 0, 2, 1]), torch.tensor([1, 1, 0, 2])
+    visuals = model.see(looked()).rows(pictures)
+    wanted = model.match_logits(TEXTS[which], visuals)
+    assert_tells_apart(wanted)
+    assert_same(model.match_logits(TEXTS, visuals, which), wanted)
 
 
 # ---------------------------------------------------------------- losses

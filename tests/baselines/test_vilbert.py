@@ -474,7 +474,7 @@ def test_each_side_is_encoded_once(model: ViLBertForTasks) -> None:
 def test_captions_of_one_length_are_joined_without_padding(model: ViLBertForTasks) -> None:
     widths: list[int] = []
     model.bert.encoder.layer[-1].register_forward_hook(
-        lambda module, given, states: widths.append(states.shape[1])
+        lambda module, given, states: widths.append(given[0].shape[1])
     )
     captions = texts(7)
     score_every_pair(

@@ -135,8 +135,8 @@ def _change_embeddings(
         *("region_words", "region_visuals", "region_mask"),
     )
 
-    def forward(*given: Tensor) -> object:
-        arguments = dict(zip(names, given, strict=True))
+    def forward(*given: Tensor, **named: Tensor) -> object:
+        arguments = dict(zip(names, given, strict=True)) | named
         return original(**(arguments | change(encoder, **arguments)))
 
     patch.setattr(encoder, "forward", forward)

@@ -260,7 +260,10 @@ def test_pairs_joined_from_encoded_sides_give_the_official_outputs(small: Golden
             given["feat"][back], given["loc"][back], given["imask"][back].bool()
         )
         states = bert.join(text.rows(back), image.rows(back))
+        pooled = bert.join(text.rows(back), image.rows(back), pooled_only=True)
         assert_same(small.model.answer_logits(states), small.expected["vil_prediction"])
+        assert_same(small.model.answer_logits(pooled), small.expected["vil_prediction"])
+        assert_same(small.model.match_logit(pooled)[:, None], small.expected["vil_logit"])
         assert_same(small.model.region_logits(states)[..., None], small.expected["vision_logit"])
 
 

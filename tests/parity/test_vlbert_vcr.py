@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.baselines import bert
 from harness.baselines.vlbert_vcr import VLBertForVCR, best_choice_loss, each_choice_loss
@@ -23,7 +22,7 @@ from harness.baselines.vlbert_vcr import VLBertForVCR, best_choice_loss, each_ch
 if TYPE_CHECKING:
     from harness.baselines.vlbert import VisualLinguisticBert
 
-    from .conftest import Golden
+    from .conftest import ChangeEmbeddings, Golden
 
     Excess = Callable[[Tensor, Tensor], float]
     ReadGolden = Callable[[Path], Golden]
@@ -153,18 +152,30 @@ def test_other_sentences_change_the_golden_logits(
         assert_seen(model, small)
 
 
-POOLED: dict[str, Callable[[nn.Linear, Tensor], Tensor]] = {
-    "mean of all states": lambda dense, states: torch.tanh(dense(states.mean(dim=1))),
-    "last state": lambda dense, states: torch.tanh(dense(states[:, -1])),
-    "no tanh": lambda dense, states: dense(states[:, 0]),
-}
+def second_state(encoder: object, **given: Tensor) -> dict[str, Tensor]:
+    return {"read": given["read"] + 1}
 
 
-@pytest.mark.parametrize("mistake", POOLED)
-def test_another_pooler_changes_the_golden_logits(
-    small: Golden, monkeypatch: pytest.MonkeyPatch, mistake: str
+def state_of_end(encoder: object, **given: Tensor) -> dict[str, Tensor]:
+    real = torch.cat([given["token_mask"], given["region_mask"]], dim=1)
+    return {"read": given["read"] + real.sum(dim=1, keepdim=True)}
+
+
+@pytest.mark.parametrize("change", [second_state, state_of_end])
+def test_another_state_pooled_changes_the_golden_logits(
+    small: Golden,
+    change_embeddings: ChangeEmbeddings,
+    change: Callable[..., dict[str, Tensor]],
+) -> None:
+    model = network(small)
+    change_embeddings(model.encoder, change)
+    assert_seen(model, small)
+
+
+def test_a_pooler_without_tanh_changes_the_golden_logits(
+    small: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network(small)
     pooler = model.encoder.pooler
-    monkeypatch.setattr(pooler, "forward", partial(POOLED[mistake], pooler.dense))
+    monkeypatch.setattr(pooler, "forward", lambda states: pooler.dense(states[:, 0]))
     assert_seen(model, small)

@@ -83,7 +83,16 @@ _VLBERT = {
 RECIPES: dict[str, dict[str, Recipe]] = {
     "vlbert": _VLBERT,
     "vlbert-blind": _VLBERT,
-    "vilbert": {"": Recipe(hidden_size=80, intermediate_size=160)},
+    "vilbert": {
+        "": Recipe(
+            epochs=2,
+            hidden_size=80,
+            intermediate_size=160,
+            answers_passes=4,
+            moments_passes=2,
+            clip_pairs_passes=0.25,
+        )
+    },
 }
 _ON_GRID = {"": "grid", "toybox": "segments", "toybox-vcr": "segments", "easy-vqa": "segments"}
 

@@ -29,8 +29,8 @@ def learner() -> Any:
     """The loss with a network that looks its scores up in SCORES by the text's one word and the
     picture's one number."""
 
-    def look_up(texts: Tensor, visuals: Visuals) -> Tensor:
-        return SCORES[texts[:, 0] - 1, visuals.states[:, 0, 0].long()]
+    def look_up(texts: Tensor, visuals: Visuals, which: Tensor) -> Tensor:
+        return SCORES[texts[which, 0] - 1, visuals.states[:, 0, 0].long()]
 
     return SimpleNamespace(
         seer=SimpleNamespace(network=SimpleNamespace(match_logits=look_up)), negatives="batch"

@@ -89,7 +89,7 @@ def test_the_answer_is_read_off_the_mask(golden: Any) -> None:
     seen: dict[str, Tensor] = {}
     model: VLBertForVQA = golden.model
     model.vlbert.encoder.layer[-1].register_forward_hook(
-        lambda module, given, states: seen.__setitem__("states", states)
+        lambda module, given, states: seen.update(states=given[0], asking=given[2], made=states)
     )
     model.final_mlp.register_forward_pre_hook(
         lambda module, given: seen.__setitem__("read", given[0])
@@ -97,8 +97,9 @@ def test_the_answer_is_read_off_the_mask(golden: Any) -> None:
     golden.logits()
     for row, words in enumerate((golden.question > 0).sum(dim=1).tolist()):
         place = 1 + words + 1  # [CLS] question [SEP], then the [MASK]
-        assert torch.equal(seen["read"][row], seen["states"][row, place])
-        assert not torch.equal(seen["read"][row], seen["states"][row, place - 1])
+        assert torch.equal(seen["asking"][row, 0], seen["states"][row, place])
+        assert not torch.equal(seen["asking"][row, 0], seen["states"][row, place - 1])
+    assert torch.equal(seen["read"], seen["made"][:, 0])
 
 
 def test_a_question_becomes_two_sentences_with_a_mask_for_the_answer(golden: Any) -> None:
@@ -166,8 +167,8 @@ def change_embeddings(change: Callable[..., dict[str, Tensor]]) -> Change:
     def apply(patch: pytest.MonkeyPatch, model: VLBertForVQA) -> None:
         original = model.vlbert.forward
 
-        def forward(*given: Tensor) -> Any:
-            arguments = dict(zip(names, given, strict=True))
+        def forward(*given: Tensor, **named: Tensor) -> Any:
+            arguments = dict(zip(names, given, strict=True)) | named
             return original(**(arguments | change(model, **arguments)))
 
         patch.setattr(model.vlbert, "forward", forward)
